@@ -1,0 +1,94 @@
+"""Fixtures shared by all tests: an empty workspace, made-up run folders, the real WikiText-2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import config as configuration
+from trainer.config import Config
+from trainer.runs import Run, RunStore
+from trainer.store.files import replace_file, write_record
+from trainer.store.metrics import MetricsWriter
+from trainer.store.records import Annotations, Meta, State
+from trainer.store.workspace import Workspace, new_run_id
+
+WIKITEXT = Path(__file__).resolve().parents[2] / "shared" / "data" / "wikitext"
+CREATED_AT = "2026-01-02T03:04:05.000Z"
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty workspace."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def store(home: Path) -> RunStore:
+    """The runs of that workspace: none yet."""
+    return RunStore(Workspace(home))
+
+
+@pytest.fixture
+def make_run(store: RunStore) -> MakeRun:
+    """Make a run folder without a process.
+
+    ``make_run(points=10, name="a", tags=["x"], status="completed", step=10, ...)``: every other
+    keyword is a field of the state. ``points`` rows of train_loss 5.0, 4.9, ... are stored.
+    """
+
+    def make(
+        *,
+        points: int = 0,
+        name: str | None = None,
+        tags: list[str] | None = None,
+        config: Config | None = None,
+        run_id: str | None = None,
+        **state: Any,
+    ) -> Run:
+        paths = store.workspace.paths(run_id or new_run_id())
+        paths.folder.mkdir(parents=True)
+        resolved = configuration.resolved(config or Config())
+        meta = Meta(run_id=paths.run_id, created_at=CREATED_AT, command=["test"], versions={})
+        write_record(paths.meta, meta)
+        write_record(paths.annotations, Annotations(name=name, tags=tags or []))
+        replace_file(paths.config, configuration.to_toml(resolved).encode())
+        fields = {"status": "completed", "created_at": CREATED_AT, "updated_at": CREATED_AT}
+        write_record(paths.state, State(run_id=paths.run_id, **(fields | state)))
+        if points:
+            writer = MetricsWriter(paths.metrics)
+            writer.write(("points", point_row(step)) for step in range(1, points + 1))
+            writer.close()
+        return store.get(paths.run_id)
+
+    return make
+
+
+def point_row(step: int) -> dict[str, Any]:
+    """One row of the ``points`` table whose values can be worked out from the step."""
+    return {
+        "step": step,
+        "epoch": step / 100,
+        "tokens": step * 1000,
+        "elapsed_seconds": step * 0.5,
+        "train_loss": 5.0 - (step - 1) * 0.1 if step <= 40 else 1.0,
+        "learning_rate": 0.001,
+        "grad_norm": 1.0,
+        "tokens_per_second": 2000.0,
+    }
+
+
+@pytest.fixture(scope="session")
+def wikitext() -> Path:
+    """The real WikiText-2 in the hub's layout; without it those tests skip, and say so."""
+    if WIKITEXT.is_dir():
+        return WIKITEXT
+    if os.environ.get("LLM_TRAINER_REQUIRE_WIKITEXT") == "1":
+        pytest.fail(f"WikiText-2 is required here and is not at {WIKITEXT}")
+    pytest.skip("WikiText-2 is not beside the checkout (../shared/data/wikitext)")

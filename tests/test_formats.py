@@ -1,0 +1,90 @@
+"""Numbers as people say them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from trainer import formats
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (999, "999"),
+        (9999, "9,999"),
+        (12_345, "12.3 k"),
+        (999_499, "999 k"),
+        (999_500, "1 M"),
+        (12_400_000, "12.4 M"),
+        (1_500_000_000, "1.5 B"),
+    ],
+)
+def test_counts(number: float | None, words: str) -> None:
+    assert formats.count(number) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (185, "3 min 5 s"),
+        (180, "3 min"),
+        (900, "15 min"),
+        (3600, "1 h"),
+        (7800, "2 h 10 min"),
+        (90_000, "1 d 1 h"),
+        (172_800, "2 d"),
+    ],
+)
+def test_durations(seconds: float | None, words: str) -> None:
+    assert formats.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "–"), (4.2, "4.2"), (63.412, "63.41"), (999.6, "1,000")]
+)
+def test_perplexities(value: float | None, words: str) -> None:
+    assert formats.perplexity(value) == words
+
+
+@pytest.mark.parametrize(
+    ("byte_count", "words"),
+    [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1.5 * 2**30, "1.5 GiB")],
+)
+def test_sizes(byte_count: float | None, words: str) -> None:
+    assert formats.size(byte_count) == words
+
+
+def test_losses_have_four_digits_and_speeds_their_unit() -> None:
+    assert formats.loss(3.14159) == "3.1416"
+    assert formats.speed(6120.4) == "6,120 tok/s"
+    assert formats.time_left(180) == "3 min left"
+    assert formats.loss(None) == formats.speed(None) == formats.time_left(None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "words"),
+    [
+        ("2026-01-01T12:00:00.000Z", "just now"),
+        ("2026-01-01T11:59:30.000Z", "30 s ago"),
+        ("2026-01-01T10:00:00.000Z", "2 h ago"),
+        ("2025-12-30T12:00:00.000Z", "2 d ago"),
+        ("2026-01-01T12:00:09.000Z", "just now"),
+    ],
+)
+def test_ages(stamp: str, words: str) -> None:
+    assert formats.age(stamp, datetime(2026, 1, 1, 12, tzinfo=UTC)) == words
+
+
+def test_percent_stays_between_0_and_100() -> None:
+    assert formats.percent(5, 10) == 50.0
+    assert formats.percent(11, 10) == 100.0
+    assert formats.percent(None, 10) is None
+    assert formats.percent(1, 0) is None

@@ -1,0 +1,3 @@
+"""llm-trainer: train small GPT-style language models on your own machine."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The training engine: corpus, tokens, model, optimizer, evaluation and generation."""

@@ -1,0 +1,101 @@
+"""Numbers as people say them; the exact values stay in the data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+ABSENT = "–"
+
+
+def count(number: float | None) -> str:
+    """Write 12_400_000 as ``12.4 M``; below ten thousand every digit is shown."""
+    if number is None:
+        return ABSENT
+    if abs(number) < 10_000:
+        return f"{number:,.0f}"
+    if abs(number) < 999_500:
+        return f"{number / 1e3:.3g} k"
+    if abs(number) < 999_500_000:
+        return f"{number / 1e6:.3g} M"
+    return f"{number / 1e9:.3g} B"
+
+
+def loss(value: float | None) -> str:
+    """Write a loss to four digits after the point."""
+    return ABSENT if value is None else f"{value:.4f}"
+
+
+def perplexity(value: float | None) -> str:
+    """Write a perplexity to four digits, without decimals from a thousand on."""
+    if value is None:
+        return ABSENT
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.4g}"
+
+
+def speed(tokens_per_second: float | None) -> str:
+    """Write ``6,120 tok/s``."""
+    return ABSENT if tokens_per_second is None else f"{tokens_per_second:,.0f} tok/s"
+
+
+def size(byte_count: float | None) -> str:
+    """Write a number of bytes in powers of 1024: ``1.5 GiB``."""
+    if byte_count is None:
+        return ABSENT
+    amount = float(byte_count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1023.95:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration with its two largest units: ``45 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds is None:
+        return ABSENT
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest and minutes < 10 else f"{minutes} min"
+    if whole < 86_400:
+        hours, rest = divmod(whole // 60, 60)
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    days, rest = divmod(whole // 3600, 24)
+    return f"{days} d {rest} h" if rest else f"{days} d"
+
+
+def time_left(seconds: float | None) -> str:
+    """Write ``3 min left``."""
+    return ABSENT if seconds is None else f"{duration(seconds)} left"
+
+
+def parse_time(stamp: str) -> datetime:
+    """Read an ISO 8601 time stamp in UTC."""
+    return datetime.fromisoformat(stamp).astimezone(UTC)
+
+
+def age_seconds(stamp: str, at: datetime | None = None) -> float:
+    """Return how long ago a stamp was, never less than nothing."""
+    return max(0.0, ((at or datetime.now(UTC)) - parse_time(stamp)).total_seconds())
+
+
+def age(stamp: str | None, at: datetime | None = None) -> str:
+    """Write how long ago a stamp was: ``just now``, ``12 s ago``, ``2 h ago``."""
+    if stamp is None:
+        return ABSENT
+    seconds = age_seconds(stamp, at)
+    if seconds < 2:
+        return "just now"
+    for limit, factor, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds // factor:.0f} {unit} ago"
+    return f"{seconds // 86_400:.0f} d ago"
+
+
+def percent(part: float | None, whole: float | None) -> float | None:
+    """Return a share in percent from 0 to 100, or None when the whole is not known."""
+    if part is None or not whole:
+        return None
+    return min(100.0, max(0.0, 100.0 * part / whole))

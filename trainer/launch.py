@@ -1,0 +1,185 @@
+"""Making runs and giving them a process: the only place that starts a worker."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from trainer import __version__, datasource
+from trainer import config as configuration
+from trainer.children import environment, module_command
+from trainer.config import Config
+from trainer.devices import require_strict_device
+from trainer.errors import ConflictError, StoreError
+from trainer.store.files import read_record, replace_file, sync_folder, write_record
+from trainer.store.lock import RunLock
+from trainer.store.records import Annotations, Meta, State, now
+from trainer.store.workspace import RunPaths, Workspace, new_run_id
+
+log = logging.getLogger(__name__)
+
+LOCK_PATIENCE_SECONDS = 0.3
+_PACKAGES = ("torch", "datasets", "tokenizers", "numpy")
+
+
+def create_run(
+    workspace: Workspace,
+    config: Config,
+    *,
+    name: str | None = None,
+    tags: Sequence[str] = (),
+    command: Sequence[str] = (),
+    parent: str | None = None,
+) -> str:
+    """Make a run, start its worker in the background and return the run id.
+
+    Raises:
+        UsageError: the text cannot be trained on (missing, empty, binary, too small).
+        DeviceError: ``device.strict`` is set and the device is not here.
+        StoreError: the run folder cannot be written.
+    """
+    choice = datasource.choose(config.data)
+    datasource.check_at_launch(choice.settings)
+    require_strict_device(config.device)
+    data = _absolute_path(choice.settings)
+    config = configuration.resolved(msgspec.structs.replace(config, data=data))
+    meta = Meta(
+        run_id=new_run_id(),
+        created_at=now(),
+        command=list(command),
+        versions=versions(),
+        parent=parent,
+        data={"requested": choice.requested, "used": choice.used, "reason": choice.reason},
+    )
+    notes = Annotations(name=name, tags=list(dict.fromkeys(tags)))
+    try:
+        paths, lock = _make_folder(workspace, meta, config, notes)
+    except OSError as error:
+        raise StoreError(
+            f"The run folder cannot be made in {workspace.home}: {error.strerror}.",
+            "Check free space and permissions, or choose another folder with --home.",
+        ) from error
+    _start_worker(workspace, paths, lock)
+    return meta.run_id
+
+
+def _absolute_path(data: configuration.DataSettings) -> configuration.DataSettings:
+    """Pin a relative path to where it was given: the worker and a later resume run elsewhere."""
+    if datasource.identify(data).kind != "path":
+        return data
+    absolute = os.path.abspath(os.path.expanduser(data.dataset_name))
+    return msgspec.structs.replace(data, dataset_name=absolute)
+
+
+def _make_folder(
+    workspace: Workspace, meta: Meta, config: Config, notes: Annotations
+) -> tuple[RunPaths, RunLock]:
+    """Make the run folder under another name and rename it: it appears whole and owned."""
+    paths = workspace.paths(meta.run_id)
+    staging = workspace.runs_dir / f".new-{meta.run_id}"
+    staged = RunPaths(meta.run_id, staging, paths.checkpoints)
+    staging.mkdir(parents=True)
+    try:
+        state = State(
+            run_id=meta.run_id,
+            epochs=config.training.epochs,
+            dataset=meta.data["used"],
+            notices=[meta.data["reason"]] if meta.data["reason"] else [],
+            created_at=meta.created_at,
+            updated_at=meta.created_at,
+        )
+        write_record(staged.meta, meta)
+        write_record(staged.annotations, notes)
+        write_record(staged.state, state)
+        replace_file(staged.config, configuration.to_toml(config).encode())
+        lock = RunLock.acquire(staged.lock)
+        if lock is None:
+            raise StoreError(f"The lock of the new run {meta.run_id} is held by another process.")
+        staging.rename(paths.folder)
+        sync_folder(workspace.runs_dir)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return paths, lock
+
+
+def restart_run(
+    workspace: Workspace, paths: RunPaths, state: State, config: Config, checkpoint: str
+) -> None:
+    """Give a run that has ended a new worker that goes on from a checkpoint.
+
+    Raises:
+        ConflictError: another process owns the run.
+    """
+    lock = RunLock.acquire(paths.lock, LOCK_PATIENCE_SECONDS)
+    if lock is None:
+        raise owned_elsewhere(paths)
+    try:
+        paths.stop_request.unlink(missing_ok=True)
+        replace_file(paths.config, configuration.to_toml(config).encode())
+        write_record(paths.state, state)
+    except OSError as error:
+        lock.release()
+        raise StoreError(
+            f"The run folder {paths.folder} cannot be written: {error.strerror}.",
+            "Check free space and permissions.",
+        ) from error
+    _start_worker(workspace, paths, lock, checkpoint)
+
+
+def owned_elsewhere(paths: RunPaths) -> ConflictError:
+    """Name the process that owns a run."""
+    try:
+        owner = read_record(paths.state, State).process
+    except (OSError, StoreError):
+        owner = None
+    who = f"process {owner.pid}" if owner else "another process"
+    return ConflictError(
+        f"Run {paths.run_id} is already active: {who} owns it.",
+        f"Watch it with 'llm-trainer status --run-id {paths.run_id}', or stop it first.",
+    )
+
+
+def _start_worker(
+    workspace: Workspace, paths: RunPaths, lock: RunLock, checkpoint: str | None = None
+) -> None:
+    """Start the worker in a session of its own and hand it the lock."""
+    command = module_command("trainer.worker", "--home", str(workspace.home))
+    command += ["--run-id", paths.run_id, "--lock-fd", str(lock.descriptor)]
+    if checkpoint is not None:
+        command += ["--from", checkpoint]
+    try:
+        with paths.worker_log.open("ab") as output:
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                pass_fds=(lock.descriptor,),
+                cwd=workspace.home,
+                env=environment(),
+            )
+    finally:
+        lock.release()
+    # A launcher that lives on (the web server) must collect its child, or it stays a zombie.
+    threading.Thread(target=worker.wait, name=f"reap-{worker.pid}", daemon=True).start()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run was made with, without importing anything heavy."""
+    found = {"llm-trainer": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

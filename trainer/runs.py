@@ -1,0 +1,660 @@
+"""Everything a viewer may do with runs: list, look, start, stop, resume, annotate, delete.
+
+The browser, the command line and the terminal view call these functions and nothing below them.
+A status is told from the run folder alone: what the worker wrote last, and whether the process
+that wrote it still lives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from trainer import config as configuration
+from trainer.config import Config
+from trainer.errors import ConflictError, NotFoundError, StoreError, UsageError
+from trainer.launch import create_run, owned_elsewhere, restart_run
+from trainer.store import lock, process
+from trainer.store.files import read_record, replace_file, sync_folder, write_record
+from trainer.store.metrics import MetricsReader
+from trainer.store.records import (
+    ACTIVE,
+    Annotations,
+    ErrorRecord,
+    Meta,
+    Progress,
+    State,
+    Status,
+    now,
+)
+from trainer.store.workspace import RunPaths, Workspace, is_run_id
+
+__all__ = ["Checkpoint", "Run", "RunPage", "RunStore", "Workspace"]
+
+CHECKPOINT_SOURCES = "latest, best or epoch-<n>"
+MAX_NAME_LENGTH = 120
+MAX_TAG_LENGTH = 40
+MAX_NOTES_LENGTH = 20_000
+STOP_ACKNOWLEDGE_SECONDS = 1.5
+_LOG_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it stands now: its state with the true status, and what people say of it."""
+
+    state: State
+    annotations: Annotations
+    paths: RunPaths
+
+    @property
+    def run_id(self) -> str:
+        return self.state.run_id
+
+    @property
+    def status(self) -> Status:
+        return self.state.status
+
+    @property
+    def title(self) -> str:
+        """The name that a person gave, or else the run id."""
+        return self.annotations.name or self.run_id
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer of ``status --json`` and ``GET /api/runs/<id>``."""
+        answer: dict[str, Any] = msgspec.to_builtins(self.state)
+        notes: dict[str, Any] = msgspec.to_builtins(self.annotations)
+        return answer | notes
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """Some of the runs that match; ``next`` is the cursor of the following page, or None."""
+
+    runs: list[Run]
+    total: int
+    next: str | None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a checkpoint without opening it, from the JSON file beside it."""
+
+    name: str
+    step: int
+    epoch: int
+    val_loss: float | None = None
+    val_word_perplexity: float | None = None
+    bytes: int = 0
+    saved_at: str | None = None
+    sha256: str | None = None
+
+
+SORTS: dict[str, Callable[[Run], Any]] = {
+    "created": lambda run: run.run_id,
+    "name": lambda run: run.title.lower(),
+    "status": lambda run: run.status,
+    "val_loss": lambda run: run.state.best_val_loss,
+    "train_loss": lambda run: run.state.train_loss,
+    "speed": lambda run: run.state.tokens_per_second,
+    "elapsed": lambda run: run.state.elapsed_seconds,
+}
+"""What a list can be sorted by; a leading ``-`` turns the order round."""
+
+
+class RunStore:
+    """The runs of one workspace."""
+
+    def __init__(self, workspace: Workspace | str | Path | None = None) -> None:
+        made = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+        self.workspace = made
+
+    # ------------------------------------------------------------------ looking
+
+    def resolve(self, text: str) -> str:
+        """Turn a run id, an unambiguous prefix of one, or ``latest`` into a run id.
+
+        Raises:
+            NotFoundError: there is no such run.
+            UsageError: several runs begin so.
+        """
+        ids = self.workspace.run_ids()
+        if text == "latest":
+            if not ids:
+                raise NotFoundError("There are no runs yet.", "Start one with 'llm-trainer train'.")
+            return ids[0]
+        if text in ids:
+            return text
+        matches = [run_id for run_id in ids if text and run_id.startswith(text)]
+        if len(matches) > 1:
+            raise UsageError(
+                f"{len(matches)} runs begin with '{text}': {', '.join(matches[:4])}…",
+                "Give more of the run id.",
+            )
+        if not matches:
+            raise NotFoundError(
+                f"There is no run '{text[:80]}' in {self.workspace.home}.",
+                "See 'llm-trainer status' for the runs there are, or name the folder with --home.",
+            )
+        return matches[0]
+
+    def get(self, run_id: str) -> Run:
+        """Return one run by its whole id.
+
+        Raises:
+            NotFoundError: there is no such run.
+            StoreError: its state is damaged.
+        """
+        paths = self.workspace.paths(run_id)
+        try:
+            state = read_record(paths.state, State)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFoundError(
+                f"There is no run '{run_id}' in {self.workspace.home}.",
+                "See 'llm-trainer status' for the runs there are.",
+            ) from None
+        return Run(told_truly(state, paths), _read_annotations(paths), paths)
+
+    def list(
+        self,
+        *,
+        status: str | None = None,
+        query: str = "",
+        tag: str | None = None,
+        sort: str = "-created",
+        limit: int = 100,
+        cursor: str | None = None,
+        archived: bool = False,
+    ) -> RunPage:
+        """Return the runs that match, pinned ones first.
+
+        Args:
+            status: only this one, or ``active``.
+            query: words that must all occur in id, name, tags, dataset or device.
+            tag: only runs that carry it.
+            sort: one of :data:`SORTS`, ``-`` before it for descending.
+            limit: most runs of one page, from 1 to 1000.
+            cursor: ``next`` of the page before.
+            archived: the archived runs instead of the others.
+
+        Raises:
+            UsageError: an unknown sort, status or cursor, or a limit out of range.
+        """
+        check_listing(status, sort, limit)
+        runs = [run for run in self._all() if run.annotations.archived == archived]
+        runs = [run for run in runs if matches(run, status=status, query=query, tag=tag)]
+        ordered = in_order(runs, sort)
+        first = _position(ordered, cursor)
+        page = ordered[first : first + limit]
+        more = first + limit < len(ordered)
+        return RunPage(page, len(ordered), page[-1].run_id if more else None)
+
+    def _all(self) -> Iterable[Run]:
+        for run_id in self.workspace.run_ids():
+            try:
+                yield self.get(run_id)
+            except NotFoundError:
+                continue  # Deleted since the folder was listed.
+            except StoreError as error:
+                yield _unreadable(self.workspace.paths(run_id), error)
+
+    def meta(self, run_id: str) -> Meta:
+        """Return the facts fixed when the run was made."""
+        return self._read(run_id, lambda paths: read_record(paths.meta, Meta))
+
+    def config(self, run_id: str) -> Config:
+        """Return the run's configuration."""
+        return self._read(run_id, lambda paths: configuration.load(paths.config))
+
+    def config_text(self, run_id: str) -> str:
+        """Return the run's configuration as the TOML file that it is."""
+        return self._read(run_id, lambda paths: paths.config.read_text("utf-8"))
+
+    def _read(self, run_id: str, read: Callable[[RunPaths], Any]) -> Any:
+        paths = self.workspace.paths(run_id)
+        try:
+            return read(paths)
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"Run '{run_id}' has no {Path(error.filename).name}.", "See 'llm-trainer status'."
+            ) from None
+
+    def metrics(self, run_id: str) -> MetricsReader:
+        """Open the run's metrics for reading; close the reader after use."""
+        return MetricsReader(self.get(run_id).paths.metrics)
+
+    def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
+        """List the run's checkpoints: latest, best, then epochs from the newest."""
+        folder = self.get(run_id).paths.checkpoints
+        found = [_read_sidecar(path) for path in folder.glob("*.pt.json")]
+        return sorted((c for c in found if c is not None), key=_checkpoint_order)
+
+    def checkpoint_path(self, run_id: str, name: str = "latest") -> Path:
+        """Return the file of a checkpoint.
+
+        Raises:
+            UsageError: the name is not latest, best or epoch-<n>.
+            NotFoundError: there is no such checkpoint.
+        """
+        if name not in ("latest", "best") and not (
+            name.startswith("epoch-") and name[6:].isascii() and name[6:].isdecimal()
+        ):
+            raise UsageError(f"'{name[:80]}' is not a checkpoint.", f"Use {CHECKPOINT_SOURCES}.")
+        path = self.get(run_id).paths.checkpoint(name)
+        if not path.is_file():
+            there = ", ".join(c.name for c in self.checkpoints(run_id)) or "none yet"
+            raise NotFoundError(f"Run {run_id} has no checkpoint '{name}'.", f"There is: {there}.")
+        return path
+
+    def log_tail(self, run_id: str, lines: int = 200, name: str = "train") -> Sequence[str]:
+        """Return the last lines of ``train.log`` (or ``worker.log``) without reading it whole.
+
+        Raises:
+            UsageError: a number of lines that is not from 1 to 10,000, or another name.
+        """
+        if not 1 <= lines <= 10_000:
+            raise UsageError(f"tail = {lines} is not from 1 to 10000.")
+        if name not in ("train", "worker"):
+            raise UsageError(f"'{name}' is not a log.", "There are: train, worker.")
+        paths = self.get(run_id).paths
+        return tail(paths.train_log if name == "train" else paths.worker_log, lines)
+
+    # ------------------------------------------------------------------ doing
+
+    def create(
+        self,
+        config: Config,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        command: Sequence[str] = (),
+        parent: str | None = None,
+    ) -> str:
+        """Start a new run in the background and return its id; see :func:`launch.create_run`."""
+        check_annotations(name=name, tags=tags)
+        return create_run(
+            self.workspace, config, name=name or None, tags=tags, command=command, parent=parent
+        )
+
+    def stop(self, run_id: str, *, kill: bool = False) -> Run:
+        """Ask a run to save a checkpoint and end; with ``kill``, end it at once.
+
+        Returns the run as it stands after the worker has heard, or after a moment.
+
+        Raises:
+            ConflictError: the run has already ended.
+            StoreError: the request cannot be written.
+        """
+        run = self.get(run_id)
+        if not run.active:
+            raise ConflictError(f"Run {run_id} is not active: it is {run.status}.")
+        if kill:
+            return self._kill(run)
+        request = {"requested_at": now(), "by_pid": os.getpid()}
+        try:
+            replace_file(run.paths.stop_request, json.dumps(request).encode())
+        except OSError as error:
+            raise StoreError(f"The stop request cannot be written: {error.strerror}.") from error
+        if run.state.process is not None:
+            process.send_signal(run.state.process, signal.SIGTERM)
+        return self.wait(run_id, lambda now_: now_.status not in ("preparing", "running", "queued"))
+
+    def _kill(self, run: Run) -> Run:
+        owner = run.state.process
+        if owner is None:
+            raise ConflictError(
+                f"Run {run.run_id} is only just starting and has no process to end yet.",
+                "Try again in a second.",
+            )
+        process.kill_group(owner)
+        return self.wait(run.run_id, lambda now_: not now_.active, patience_seconds=5.0)
+
+    def wait(
+        self,
+        run_id: str,
+        until: Callable[[Run], bool],
+        patience_seconds: float = STOP_ACKNOWLEDGE_SECONDS,
+    ) -> Run:
+        """Look at a run until a condition holds or patience runs out."""
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            run = self.get(run_id)
+            if until(run) or time.monotonic() >= deadline:
+                return run
+            time.sleep(0.05)
+
+    def resume(self, run_id: str, *, more_epochs: int = 0, source: str = "latest") -> Run:
+        """Go on with a run that has ended, from one of its checkpoints, on the same curve.
+
+        Args:
+            more_epochs: epochs to add to the plan; 0 goes on to the end that was planned.
+            source: ``latest``, ``best`` or ``epoch-<n>``.
+
+        Raises:
+            ConflictError: the run is active, or is complete and no epochs were added.
+            NotFoundError: there is no such run or checkpoint.
+            UsageError: a negative or absurd number of epochs.
+        """
+        run = self.get(run_id)
+        if run.active:
+            raise owned_elsewhere(run.paths)
+        if not 0 <= more_epochs <= 100_000:
+            raise UsageError(f"more epochs = {more_epochs} is not from 0 to 100000.")
+        self.checkpoint_path(run_id, source)
+        if run.status == "completed" and not more_epochs and source == "latest":
+            raise ConflictError(
+                f"Run {run_id} is complete: all {run.state.epochs} epochs are done.",
+                "Add epochs with --more-epochs N.",
+            )
+        config = extended(self.config(run_id), run.state, more_epochs)
+        state = msgspec.structs.replace(
+            run.state,
+            status="queued",
+            phase=None,
+            progress=None,
+            process=None,
+            error=None,
+            eta_seconds=None,
+            epochs=config.training.epochs,
+            updated_at=now(),
+        )
+        restart_run(self.workspace, run.paths, state, config, source)
+        return self.get(run_id)
+
+    def annotate(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        add_tags: Sequence[str] = (),
+        remove_tags: Sequence[str] = (),
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+    ) -> Run:
+        """Change what is said about a run; what is None stays. ``tags`` replaces them all.
+
+        Raises:
+            UsageError: a name, tag or note that is too long or holds control characters.
+        """
+        check_annotations(name=name, tags=[*add_tags, *(tags or ())], notes=notes)
+        paths = self.get(run_id).paths
+        with lock.exclusive(paths.annotations_lock):
+            old = _read_annotations(paths)
+            kept = [tag for tag in (old.tags if tags is None else tags) if tag not in remove_tags]
+            new = Annotations(
+                name=old.name if name is None else name or None,
+                tags=list(dict.fromkeys([*kept, *add_tags])),
+                notes=old.notes if notes is None else notes,
+                pinned=old.pinned if pinned is None else pinned,
+                archived=old.archived if archived is None else archived,
+            )
+            write_record(paths.annotations, new)
+        return self.get(run_id)
+
+    def delete(self, run_id: str) -> None:
+        """Put a run and its checkpoints aside in ``.trash`` folders; see :meth:`restore`.
+
+        Raises:
+            ConflictError: the run is active.
+        """
+        run = self.get(run_id)
+        owned = lock.RunLock.acquire(run.paths.lock, patience_seconds=0.2)
+        if run.active or owned is None:
+            raise ConflictError(f"Run {run_id} is active.", "Stop it first, then delete it.")
+        try:
+            _move(run.paths.checkpoints, self._trashed(run.paths.checkpoints))
+            _move(run.paths.folder, self._trashed(run.paths.folder))
+        finally:
+            owned.release()
+
+    def restore(self, run_id: str) -> Run:
+        """Bring back a run that was deleted.
+
+        Raises:
+            NotFoundError: it is not in the trash.
+        """
+        paths = self.workspace.paths(run_id)
+        trashed = self._trashed(paths.folder)
+        if not trashed.is_dir():
+            raise NotFoundError(f"There is no deleted run '{run_id}'.")
+        _move(self._trashed(paths.checkpoints), paths.checkpoints)
+        _move(trashed, paths.folder)
+        return self.get(run_id)
+
+    def empty_trash(self, older_than_seconds: float = 0.0) -> int:
+        """Remove deleted runs for good; return how many."""
+        oldest = time.time() - older_than_seconds
+        removed = 0
+        for folder in (self.workspace.checkpoints_dir, self.workspace.runs_dir):
+            for entry in (folder / ".trash").glob("*"):
+                if is_run_id(entry.name) and entry.stat().st_mtime <= oldest:
+                    shutil.rmtree(entry)
+                    removed += folder == self.workspace.runs_dir
+        return removed
+
+    @staticmethod
+    def _trashed(path: Path) -> Path:
+        return path.parent / ".trash" / path.name
+
+
+# ---------------------------------------------------------------------- pure parts and helpers
+
+
+def told_truly(state: State, paths: RunPaths) -> State:
+    """Return the state with the status that is true now.
+
+    A run whose file says active is interrupted when its process is gone and nobody holds its lock.
+    """
+    if state.status not in ACTIVE or process.is_alive(state.process) or lock.is_held(paths.lock):
+        return state
+    # The worker may have said goodbye between the two looks.
+    latest = read_record(paths.state, State)
+    if latest.status not in ACTIVE or process.is_alive(latest.process):
+        return latest
+    return msgspec.structs.replace(
+        latest,
+        status="interrupted",
+        phase=None,
+        progress=None,
+        process=None,
+        eta_seconds=None,
+        error=interruption(latest),
+    )
+
+
+def interruption(state: State) -> ErrorRecord:
+    """Say what is known of a process that vanished."""
+    who = f"The training process {state.process.pid}" if state.process else "The training process"
+    heard = f", last heard of at {state.heartbeat_at}" if state.heartbeat_at else ""
+    rebooted = state.process is not None and state.process.boot_id != process.boot_id()
+    why = "the machine was restarted" if rebooted else "it was killed, or ran out of memory"
+    return ErrorRecord(
+        kind="interrupted",
+        message=f"{who} is gone without a goodbye{heard}: {why}.",
+        hint="Resume the run to go on from its last checkpoint; worker.log may say more.",
+    )
+
+
+def extended(config: Config, state: State, more_epochs: int) -> Config:
+    """Return the configuration of a run that gets more epochs.
+
+    A run that was cut short by ``max_steps`` gets as many steps as the added epochs have.
+
+    Raises:
+        ConflictError: ``max_steps`` is set and the steps of an epoch are not known.
+    """
+    if not more_epochs:
+        return config
+    training = config.training
+    epochs = training.epochs + more_epochs
+    if training.max_steps is None:
+        return configuration.replace(config, training__epochs=epochs)
+    if state.steps_per_epoch is None:
+        raise ConflictError(
+            "The steps of an epoch are not known yet, so epochs cannot be added.",
+            "Resume without --more-epochs first.",
+        )
+    max_steps = (state.total_steps or training.max_steps) + more_epochs * state.steps_per_epoch
+    needed = max(training.epochs, -(-max_steps // state.steps_per_epoch))
+    return configuration.replace(config, training__epochs=needed, training__max_steps=max_steps)
+
+
+def matches(run: Run, *, status: str | None, query: str, tag: str | None) -> bool:
+    """Say whether a run belongs in a filtered list."""
+    if status is not None and status != run.status and not (status == "active" and run.active):
+        return False
+    if tag is not None and tag not in run.annotations.tags:
+        return False
+    state, notes = run.state, run.annotations
+    haystack = [run.run_id, notes.name, *notes.tags, state.dataset, state.device_name, run.status]
+    text = " ".join(part for part in haystack if part).lower()
+    return all(word in text for word in query.lower().split())
+
+
+def in_order(runs: Sequence[Run], sort: str) -> list[Run]:
+    """Sort runs; those that lack the value come last either way, pinned ones first."""
+    key = SORTS[sort.removeprefix("-")]
+    known = [run for run in runs if key(run) is not None]
+    unknown = [run for run in runs if key(run) is None]
+    known.sort(key=key, reverse=sort.startswith("-"))
+    return sorted([*known, *unknown], key=lambda run: not run.annotations.pinned)
+
+
+def check_listing(status: str | None, sort: str, limit: int) -> None:
+    """Refuse a list that cannot be.
+
+    Raises:
+        UsageError: with what is allowed.
+    """
+    statuses = (*get_args(Status), "active")
+    if status is not None and status not in statuses:
+        raise UsageError(f"'{status[:80]}' is not a status.", f"There are: {', '.join(statuses)}.")
+    if sort.removeprefix("-") not in SORTS:
+        raise UsageError(f"'{sort[:80]}' is not a sort.", f"There are: {', '.join(SORTS)}.")
+    if not 1 <= limit <= 1000:
+        raise UsageError(f"limit = {limit} is not from 1 to 1000.")
+
+
+def check_annotations(
+    *, name: str | None = None, tags: Sequence[str] = (), notes: str | None = None
+) -> None:
+    """Refuse names, tags and notes that would break a table or a filter.
+
+    Raises:
+        UsageError: with the limit.
+    """
+    _check_line("name", name or "", MAX_NAME_LENGTH)
+    for tag in tags:
+        _check_line("tag", tag, MAX_TAG_LENGTH)
+        if not tag.strip() or tag != tag.strip():
+            raise UsageError(f"The tag '{tag}' is empty or begins or ends with a space.")
+    if notes is not None and len(notes) > MAX_NOTES_LENGTH:
+        raise UsageError(f"The notes are longer than {MAX_NOTES_LENGTH} characters.")
+
+
+def _check_line(what: str, text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise UsageError(f"The {what} is longer than {longest} characters.")
+    if not text.isprintable():
+        raise UsageError(f"The {what} holds characters that cannot be printed.")
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of a text file, reading backwards from its end."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return []
+    with file:
+        position = file.seek(0, os.SEEK_END)
+        content = b""
+        while position > 0 and content.count(b"\n") <= lines:
+            start = max(0, position - _LOG_CHUNK)
+            file.seek(start)
+            content = file.read(position - start) + content
+            position = start
+    return content.decode("utf-8", errors="replace").splitlines()[-lines:]
+
+
+def _position(runs: Sequence[Run], cursor: str | None) -> int:
+    if cursor is None:
+        return 0
+    for index, run in enumerate(runs):
+        if run.run_id == cursor:
+            return index + 1
+    raise UsageError(f"'{cursor[:80]}' is not a cursor of this list.", "Start from the first page.")
+
+
+def _read_annotations(paths: RunPaths) -> Annotations:
+    try:
+        return read_record(paths.annotations, Annotations)
+    except FileNotFoundError:
+        return Annotations()
+
+
+def _unreadable(paths: RunPaths, error: StoreError) -> Run:
+    """Show a run whose files are damaged instead of hiding it, or failing the whole list."""
+    record = ErrorRecord(kind=error.kind, message=error.message, hint=error.hint)
+    state = State(
+        run_id=paths.run_id, status="failed", error=record, created_at=now(), updated_at=now()
+    )
+    return Run(state, Annotations(), paths)
+
+
+def _read_sidecar(path: Path) -> Checkpoint | None:
+    name = path.name.removesuffix(".pt.json")
+    try:
+        raw = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        checkpoint = msgspec.convert(raw | {"name": name}, Checkpoint)
+    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+        return None  # Half written, or being replaced: it shows again at the next look.
+    return checkpoint if path.with_suffix("").exists() else None
+
+
+def _checkpoint_order(checkpoint: Checkpoint) -> tuple[int, int]:
+    rank = {"latest": 0, "best": 1}.get(checkpoint.name, 2)
+    return rank, -checkpoint.step
+
+
+def _move(source: Path, target: Path) -> None:
+    if not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+    os.utime(target)  # From now counts the time until it may be removed for good.
+    sync_folder(target.parent)
+    sync_folder(source.parent)
+
+
+def progress_percent(state: State) -> float | None:
+    """Return how much of the whole run is done, in percent, or None before training starts."""
+    if state.status == "completed":
+        return 100.0
+    if state.step is None or not state.total_steps:
+        return None
+    return min(100.0, 100.0 * state.step / state.total_steps)
+
+
+def phase_words(state: State) -> str:
+    """Say in words what the run is doing, with how far it has come."""
+    progress: Progress | None = state.progress
+    words = state.phase or state.status
+    if progress is None:
+        return words
+    if progress.total:
+        return f"{words}: {progress.done:,} of {progress.total:,} {progress.unit}"
+    return f"{words}: {progress.done:,} {progress.unit}"

@@ -1,0 +1,112 @@
+"""The records of a run folder, as they are written to disk and answered by every surface.
+
+A value that is not known yet is ``None``, never 0 or NaN. Losses are nats a token, times are
+ISO 8601 in UTC, durations are seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 1
+
+Status = Literal[
+    "queued", "preparing", "running", "stopping", "stopped", "completed", "failed", "interrupted"
+]
+ACTIVE: frozenset[Status] = frozenset({"queued", "preparing", "running", "stopping"})
+"""States in which a process owns the run."""
+
+ENDED: frozenset[Status] = frozenset({"stopped", "completed", "failed", "interrupted"})
+
+
+def now() -> str:
+    """Return the wall-clock time as people and files read it, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one long step has come; ``total`` is None when nobody knows the end."""
+
+    phase: str
+    done: int
+    total: int | None
+    unit: str
+
+
+class ErrorRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run failed and what to do about it."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Names one process for good: a pid alone is used again by the kernel."""
+
+    pid: int
+    boot_id: str
+    start_ticks: int
+
+
+class State(msgspec.Struct, kw_only=True):
+    """The run's current state, replaced as a whole by the process that owns the run."""
+
+    schema: int = SCHEMA
+    run_id: str
+    status: Status = "queued"
+    phase: str | None = None
+    progress: Progress | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    steps_per_epoch: int | None = None
+    tokens: int | None = None
+    parameters: int | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    best_val_loss: float | None = None
+    val_word_perplexity: float | None = None
+    best_val_word_perplexity: float | None = None
+    val_bits_per_byte: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+    elapsed_seconds: float | None = None
+    eta_seconds: float | None = None
+    device: str | None = None
+    device_name: str | None = None
+    precision: str | None = None
+    compiled: bool | None = None
+    dataset: str | None = None
+    notices: list[str] = []
+    process: ProcessRecord | None = None
+    heartbeat_at: str | None = None
+    error: ErrorRecord | None = None
+    created_at: str
+    updated_at: str
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts fixed when the run was made."""
+
+    schema: int = SCHEMA
+    run_id: str
+    created_at: str
+    command: list[str]
+    versions: dict[str, str]
+    parent: str | None = None
+    data: dict[str, Any] = {}
+
+
+class Annotations(msgspec.Struct, kw_only=True):
+    """What people say about a run."""
+
+    name: str | None = None
+    tags: list[str] = []
+    notes: str = ""
+    pinned: bool = False
+    archived: bool = False
