@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 
-.PHONY: run test check bench soak wheel clean
+.PHONY: run test check docs bench soak wheel clean
 
 run: $(VENV)/.installed
 	@$(BIN)/llm-trainer web --open --quickstart
@@ -17,6 +17,9 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: $(VENV)/.installed-dev
+	@$(BIN)/python -m docs.write_settings
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m benchmarks

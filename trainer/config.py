@@ -362,18 +362,18 @@ class Setting:
             "list": 'a list of texts such as ["Once upon a time"]',
             "choice": "one of " + ", ".join(self.choices),
         }[self.kind]
-        if self.minimum is not None and self.maximum is not None:
+        if self.minimum is not None:
             start = (
-                f"above {self.minimum:.0f} up to"
-                if self.exclusive
-                else f"from {self.minimum:.10g} to"
+                "above" if self.exclusive else "from" if self.maximum is not None else "at least"
             )
-            words += f" {start} {self.maximum:.20g}"
-        elif self.minimum is not None:
-            words += (
-                f" above {self.minimum:g}" if self.exclusive else f" of {self.minimum:g} or more"
-            )
+            words += f" {start} {_plain_number(self.minimum)}"
+        if self.maximum is not None:
+            words += f" {'up ' if self.exclusive else ''}to {_plain_number(self.maximum)}"
         return words + (" (or null)" if self.nullable else "")
+
+
+def _plain_number(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) else f"{value:g}"
 
 
 _KINDS: dict[type, Literal["int", "float", "bool", "str"]] = {

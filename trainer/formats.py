@@ -32,6 +32,11 @@ def perplexity(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 999.5 else f"{value:.4g}"
 
 
+def learning_rate(value: float | None) -> str:
+    """Write a learning rate to three digits: ``0.003``, ``1.5e-05``."""
+    return ABSENT if value is None else f"{value:.3g}"
+
+
 def speed(tokens_per_second: float | None) -> str:
     """Write ``6,120 tok/s``."""
     return ABSENT if tokens_per_second is None else f"{tokens_per_second:,.0f} tok/s"

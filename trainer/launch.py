@@ -26,7 +26,7 @@ from trainer.store.workspace import RunPaths, Workspace, new_run_id
 
 log = logging.getLogger(__name__)
 
-LOCK_PATIENCE_SECONDS = 0.3
+LOCK_PATIENCE_SECONDS = 0.5
 _PACKAGES = ("torch", "datasets", "tokenizers", "numpy")
 
 

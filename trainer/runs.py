@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -39,6 +39,8 @@ from trainer.store.records import (
 from trainer.store.workspace import RunPaths, Workspace, is_run_id
 
 __all__ = ["Checkpoint", "Run", "RunPage", "RunStore", "Workspace"]
+
+T = TypeVar("T")
 
 CHECKPOINT_SOURCES = "latest, best or epoch-<n>"
 MAX_NAME_LENGTH = 120
@@ -222,7 +224,7 @@ class RunStore:
         """Return the run's configuration as the TOML file that it is."""
         return self._read(run_id, lambda paths: paths.config.read_text("utf-8"))
 
-    def _read(self, run_id: str, read: Callable[[RunPaths], Any]) -> Any:
+    def _read(self, run_id: str, read: Callable[[RunPaths], T]) -> T:
         paths = self.workspace.paths(run_id)
         try:
             return read(paths)

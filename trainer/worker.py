@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -46,10 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop.listen()
     try:
         recorder = _begin(assignment, stop)
-    except (TrainerError, OSError) as error:
+        return _train(assignment, recorder, stop)
+    except (TrainerError, OSError, sqlite3.Error) as error:
         log.error("The run cannot begin: %s", error)
         return 1
-    return _train(assignment, recorder, stop)
+    finally:
+        # Everything is written; taking torch down takes a while, and nobody need wait for that.
+        assignment.lock.release()
 
 
 def _read_arguments(arguments: Sequence[str] | None) -> Assignment:

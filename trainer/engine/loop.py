@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 Outcome = Literal["completed", "stopped"]
 MAX_SKIPPED_IN_A_ROW = 10
 _LOG_SECONDS = 10.0
+_EVALUATED_AT_ONCE_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -521,7 +522,7 @@ def _evaluate(job: Job, trainee: Trainee) -> Evaluation | None:
         stride=evaluation.stride(trainee.config),
         words=split.words,
         byte_count=split.bytes,
-        batch_size=training.batch_size,
+        batch_size=max(training.batch_size, _EVALUATED_AT_ONCE_TOKENS // training.seq_length),
         device=trainee.device,
         autocast=trainee.autocast,
         report=report,

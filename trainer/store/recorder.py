@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.4
 HEARTBEAT_SECONDS = 1.0
+CLOSING_SECONDS = 30.0
 
 
 class Recorder:
@@ -107,13 +108,20 @@ class Recorder:
             time.sleep(0.01)
 
     def close(self, **changes: Any) -> None:
-        """Write the last changes and end the thread."""
-        if changes:
-            self.update(**changes)
+        """Write what is left, close the database, and only then say how the run ended.
+
+        Whoever reads the last state finds everything else in place. While the disk is full this
+        tries for half a minute; a run that could not say goodbye shows as interrupted.
+        """
         self.flush()
         self._ended.set()
         self._wake.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=CLOSING_SECONDS)
+        self._writer.close()
+        self.update(**changes)
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while not self._try(self._write_state) and time.monotonic() < deadline:
+            time.sleep(FLUSH_SECONDS)
 
     # ------------------------------------------------------------------ the writing thread
 
@@ -126,19 +134,20 @@ class Recorder:
             self._wake.wait(FLUSH_SECONDS)
             self._wake.clear()
             with self._flushing:
-                self._write_everything()
+                # The state is tried even when the rows fail: it is how viewers learn of it.
+                rows_written = self._try(self._write_rows)
+                if self._try(self._write_state) and rows_written:
+                    self._trouble = None
             if self._on_tick is not None:
                 self._on_tick()
-        self._writer.close()
 
-    def _write_everything(self) -> None:
+    def _try(self, write: Callable[[], None]) -> bool:
         try:
-            self._write_rows()
-            self._write_state()
+            write()
         except (OSError, sqlite3.Error) as error:
             self._tell_trouble(error)
-        else:
-            self._trouble = None
+            return False
+        return True
 
     def _write_rows(self) -> None:
         batch = [self._rows[index] for index in range(len(self._rows))]

@@ -1,0 +1,1 @@
+"""Measurements: each prints a table; none of them can fail on a time."""

@@ -1,0 +1,243 @@
+"""The training loop on real English, in this process: points, evaluations, checkpoints, resume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from tests.conftest import MakeRun
+from tests.texts import tiny_config, write_text
+from trainer import config as configuration
+from trainer.engine import checkpoint
+from trainer.engine.loop import Job, Outcome, step_seed, train
+from trainer.errors import CheckpointError, DataError, TrainingError
+from trainer.runs import Run, RunStore
+from trainer.stopping import StopFlag
+from trainer.store.files import replace_file
+from trainer.store.recorder import Recorder
+
+
+class StopAtStep(StopFlag):
+    """Asks for the end once a step is done, or never."""
+
+    def __init__(self, recorder: Recorder, step: int | None) -> None:
+        self._recorder, self._step = recorder, step
+        self._abandon = False
+
+    @property
+    def requested(self) -> bool:  # type: ignore[override]
+        return self._step is not None and (self._recorder.state.step or 0) >= self._step
+
+
+@dataclass
+class Bench:
+    """Trains runs of one workspace on one text."""
+
+    store: RunStore
+    make_run: MakeRun
+    text: Path
+
+    def run(self, *pairs: str, **options: Any) -> Run:
+        run = self.make_run(config=tiny_config(self.text, *pairs), status="queued")
+        self.train(run, **options)
+        return self.store.get(run.run_id)
+
+    def train(
+        self, run: Run, *, stop_at: int | None = None, source: str | None = None
+    ) -> Outcome:
+        recorder = Recorder(run.paths, msgspec.structs.replace(run.state, step=None))
+        job = Job(
+            config=self.store.config(run.run_id),
+            paths=run.paths,
+            data_dir=self.store.workspace.data_dir,
+            recorder=recorder,
+            stop=StopAtStep(recorder, stop_at),
+            checkpoint=source,
+        )
+        outcome = train(job)
+        recorder.close(status=outcome, process=None, phase=None)
+        return outcome
+
+    def losses(self, run: Run) -> list[float]:
+        with self.store.metrics(run.run_id) as reader:
+            series = reader.series(["train_loss"])["series"]["train_loss"]
+        assert series["step"] == list(range(1, len(series["step"]) + 1))
+        values: list[float] = series["value"]
+        return values
+
+
+@pytest.fixture
+def bench(store: RunStore, make_run: MakeRun, tmp_path: Path) -> Bench:
+    return Bench(store, make_run, write_text(tmp_path / "text.txt"))
+
+
+def model_of(run: Run, name: str = "latest") -> dict[str, torch.Tensor]:
+    model: dict[str, torch.Tensor] = checkpoint.load(run.paths.checkpoint(name))["model"]
+    return model
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_learns_and_leaves_everything_behind(bench: Bench) -> None:
+    run = bench.run("training.max_steps=null", "training.learning_rate=0.01")
+    state = run.state
+    assert run.status == "completed"
+    assert state.step == state.total_steps == state.steps_per_epoch
+    losses = bench.losses(run)
+    assert len(losses) == state.total_steps
+    assert sum(losses[-5:]) < sum(losses[:5])
+    assert state.best_val_loss == state.val_loss
+    assert state.val_word_perplexity is not None
+    names = [found.name for found in bench.store.checkpoints(run.run_id)]
+    assert names == ["latest", "best", "epoch-1"]
+    with bench.store.metrics(run.run_id) as reader:
+        assert [s["prompt"] for s in reader.samples()] == ["The"]
+        assert len(reader.latest_evaluations()) == 1
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(bench: Bench) -> None:
+    one, two = bench.run("model.dropout=0.1"), bench.run("model.dropout=0.1")
+    other = bench.run("model.dropout=0.1", "training.seed=1")
+    assert bench.losses(one) == bench.losses(two)
+    assert same(model_of(one), model_of(two))
+    assert bench.losses(one) != bench.losses(other)
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 6, 11])
+def test_a_resumed_run_is_the_uninterrupted_run(bench: Bench, stop_at: int) -> None:
+    settings = ("model.dropout=0.2", "training.grad_accum_steps=2", "evaluation.every_steps=5")
+    whole = bench.run(*settings)
+    parts = bench.run(*settings, stop_at=stop_at)
+    assert parts.status == "stopped"
+    assert parts.state.step == stop_at
+    bench.train(parts, source="latest")
+    assert bench.losses(parts) == bench.losses(whole)
+    assert same(model_of(parts), model_of(whole))
+    with (
+        bench.store.metrics(parts.run_id) as reader,
+        bench.store.metrics(whole.run_id) as expected,
+    ):
+        names = ("step", "val_loss", "val_word_perplexity")
+        assert [[e[n] for n in names] for e in reader.latest_evaluations()] == [
+            [e[n] for n in names] for e in expected.latest_evaluations()
+        ]
+
+
+def test_more_epochs_go_on_with_the_same_curve(bench: Bench) -> None:
+    run = bench.run("training.max_steps=8")
+    before = bench.losses(run)
+    longer = configuration.replace(bench.store.config(run.run_id), training__max_steps=14)
+    replace_file(run.paths.config, configuration.to_toml(longer).encode())
+    bench.train(run, source="latest")
+    after = bench.losses(run)
+    assert after[:8] == before
+    assert len(after) == 14
+    with bench.store.metrics(run.run_id) as reader:
+        rates = reader.series(["learning_rate"])["series"]["learning_rate"]["value"]
+    highest = longer.training.learning_rate
+    assert max(rates) <= highest
+    assert rates[8] < highest / 2  # It begins where the old plan had ended, not at the top.
+
+
+def test_going_back_to_an_epoch_cuts_what_lay_past_it(bench: Bench) -> None:
+    small = write_text(bench.text.with_name("small.txt"), 12_000)
+    bench.text = small
+    run = bench.run("training.max_steps=null", "training.epochs=2")
+    per_epoch = run.state.steps_per_epoch
+    assert per_epoch is not None
+    whole = bench.losses(run)
+    assert checkpoint.load(run.paths.checkpoint("epoch-1"))["step"] == per_epoch
+    bench.train(run, source="epoch-1", stop_at=per_epoch + 1)
+    assert bench.losses(run) == whole[: per_epoch + 1]
+    assert checkpoint.load(run.paths.checkpoint("latest"))["step"] == per_epoch + 1
+
+
+def test_only_the_newest_epochs_are_kept(bench: Bench) -> None:
+    bench.text = write_text(bench.text.with_name("small.txt"), 12_000)
+    run = bench.run("training.max_steps=null", "training.epochs=3", "checkpoint.keep_last=2")
+    names = {found.name for found in bench.store.checkpoints(run.run_id)}
+    assert names == {"latest", "best", "epoch-2", "epoch-3"}
+
+
+def test_a_checkpoint_every_few_steps(bench: Bench) -> None:
+    run = bench.run("checkpoint.every_steps=5", "training.max_steps=7", stop_at=None)
+    with bench.store.metrics(run.run_id) as reader:
+        saved = [event["step"] for event in reader.events() if event["kind"] == "saved"]
+    assert saved == [5, 7]
+
+
+def test_deleted_token_files_are_made_again_for_a_resume(bench: Bench) -> None:
+    run = bench.run(stop_at=4)
+    for path in sorted(bench.store.workspace.data_dir.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    assert bench.train(run, source="latest") == "completed"
+
+
+def test_a_run_does_not_go_on_with_another_text(bench: Bench) -> None:
+    run = bench.run(stop_at=4)
+    for path in sorted(bench.store.workspace.data_dir.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    bench.text.write_text(bench.text.read_text()[::-1])
+    with pytest.raises(DataError, match="not the one this run learned from"):
+        bench.train(run, source="latest")
+
+
+def test_a_checkpoint_of_another_size_does_not_fit(bench: Bench) -> None:
+    run = bench.run(stop_at=4)
+    wider = configuration.replace(bench.store.config(run.run_id), model__width=64)
+    replace_file(run.paths.config, configuration.to_toml(wider).encode())
+    with pytest.raises(CheckpointError, match="does not fit"):
+        bench.train(run, source="latest")
+
+
+def test_a_batch_larger_than_the_text_is_refused_with_numbers(bench: Bench) -> None:
+    with pytest.raises(DataError, match="training.batch_size"):
+        bench.run("training.batch_size=60000")
+
+
+def test_a_loss_that_stays_infinite_ends_the_run_with_the_story(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.engine.model import GPT
+
+    honest = GPT.loss
+
+    def broken(self: GPT, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return honest(self, inputs, targets) * float("nan")
+
+    monkeypatch.setattr(GPT, "loss", broken)
+    with pytest.raises(TrainingError, match="not finite in 10 steps"):
+        bench.run()
+
+
+def test_a_step_whose_gradient_is_not_finite_moves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.engine.model import GPT
+
+    honest, calls = GPT.loss, []
+
+    def broken_once(self: GPT, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return honest(self, inputs, targets) * (float("inf") if len(calls) == 3 else 1.0)
+
+    monkeypatch.setattr(GPT, "loss", broken_once)
+    run = bench.run()
+    assert run.status == "completed"
+    assert all(torch.isfinite(weight).all() for weight in model_of(run).values())
+    with bench.store.metrics(run.run_id) as reader:
+        skipped = [event["step"] for event in reader.events() if event["kind"] == "skipped"]
+    assert skipped == [3]
+
+
+def test_seeds_of_steps_differ() -> None:
+    seeds = {step_seed(seed, step) for seed in range(20) for step in range(200)}
+    assert len(seeds) == 4000
+    assert all(0 <= seed < 2**64 for seed in seeds)

@@ -1,0 +1,284 @@
+"""Where to train and in which number format: what there is, what is chosen, and why.
+
+``python -m trainer.engine.device --json`` prints one JSON document for viewers, which never
+import torch themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pynvml
+import torch
+
+from trainer.errors import DeviceError, TrainerError
+
+PrecisionName = Literal["off", "bf16", "fp16"]
+
+CLEARLY_FASTER = 1.3
+"""How many times faster bf16 products must be before ``auto`` takes them on a CPU."""
+
+_PROBE_SIZE = 512
+_PROBE_ROUNDS = 5
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """One place to train: ``cpu`` or a GPU that torch can use; memory in bytes."""
+
+    id: str
+    name: str
+    memory_bytes: int | None
+    free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The device taken, and why; ``fell_back`` when it is not the one asked for."""
+
+    device: str
+    name: str
+    reason: str
+    fell_back: bool = False
+
+
+class Precision(NamedTuple):
+    """The number format of matrix products, and why."""
+
+    name: PrecisionName
+    reason: str
+
+
+# ---------------------------------------------------------------------- devices
+
+
+def list_devices() -> list[Device]:
+    """Return the CPU, then every GPU that torch can use."""
+    gpus = [_gpu(index) for index in range(torch.cuda.device_count())]
+    return [Device("cpu", cpu_name(), _cpu_memory_bytes()), *gpus]
+
+
+def choose(preference: str, strict: bool) -> Choice:
+    """Choose among the devices of this machine; see :func:`select`."""
+    return select(preference, strict, list_devices())
+
+
+def select(preference: str, strict: bool, devices: Sequence[Device]) -> Choice:
+    """Choose a device: a pure function of what is wished and what there is.
+
+    Args:
+        preference: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, or a part of a GPU's name.
+        strict: refuse, instead of falling back to the CPU, when the wish cannot be met.
+
+    Raises:
+        DeviceError: strict, and there is no such device; names those there are.
+    """
+    wish = preference.strip().lower()
+    gpus = [device for device in devices if device.id != "cpu"]
+    cpu = next(device for device in devices if device.id == "cpu")
+    if wish == "cpu":
+        return Choice(cpu.id, cpu.name, "the CPU was asked for.")
+    if wish == "auto" and not gpus:
+        return Choice(cpu.id, cpu.name, f"there is no GPU that torch can use{_build_note()}.")
+    matching = _matching(wish, gpus)
+    if matching:
+        best = max(matching, key=_free_bytes)
+        return Choice(best.id, best.name, _why(preference, best, matching, gpus))
+    return _fall_back(preference, strict, cpu, devices)
+
+
+def _matching(wish: str, gpus: Sequence[Device]) -> list[Device]:
+    if wish in ("auto", "cuda"):
+        return list(gpus)
+    if re.fullmatch(r"cuda:\d+", wish):
+        return [gpu for gpu in gpus if gpu.id == f"cuda:{int(wish[5:])}"]
+    return match_name(wish, gpus)
+
+
+def match_name(hint: str, gpus: Sequence[Device]) -> list[Device]:
+    """Return the GPUs whose name holds the hint as whole words, else anywhere in it.
+
+    A number is never cut: A30 is found in "NVIDIA A30" and in "NVIDIA A30X", not in "A300".
+    """
+    text = re.escape(hint)
+    for pattern in (rf"(?<!\w){text}(?!\w)", rf"(?<!\d){text}(?!\d)"):
+        found = [gpu for gpu in gpus if re.search(pattern, gpu.name, re.IGNORECASE)]
+        if found:
+            return found
+    return []
+
+
+def _free_bytes(device: Device) -> int:
+    return device.free_bytes if device.free_bytes is not None else device.memory_bytes or 0
+
+
+def _why(wish: str, best: Device, matching: Sequence[Device], gpus: Sequence[Device]) -> str:
+    if len(gpus) == 1:
+        return "it is the only GPU."
+    if len(matching) > 1:
+        return f"of {len(matching)} GPUs that fit '{wish}', it has the most free memory."
+    return f"it is the GPU that '{wish}' asks for."
+
+
+def _fall_back(wish: str, strict: bool, cpu: Device, devices: Sequence[Device]) -> Choice:
+    missing = f"there is no GPU that fits '{wish}'{_build_note() if len(devices) == 1 else ''}"
+    if strict:
+        there = ", ".join(f"{device.id} ({device.name})" for device in devices)
+        raise DeviceError(
+            f"{missing[0].upper()}{missing[1:]}, and device.strict is set.",
+            f"There is: {there}. Choose one of these, or leave out the strict setting.",
+        )
+    return Choice(cpu.id, cpu.name, f"{missing}: training on the CPU instead.", fell_back=True)
+
+
+def _build_note() -> str:
+    return "" if torch.version.cuda else f" (torch {torch.__version__} is built without CUDA)"
+
+
+def uuid(device: torch.device) -> str | None:
+    """Return the identity by which NVML knows a GPU, or None for the CPU."""
+    if device.type != "cuda":
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def _gpu(index: int) -> Device:
+    properties = torch.cuda.get_device_properties(index)
+    memory = int(properties.total_memory)
+    free = memory - _used_bytes(index) if torch.cuda.device_count() > 1 else None
+    return Device(f"cuda:{index}", properties.name, memory, free)
+
+
+def _used_bytes(index: int) -> int:
+    """Ask NVML, for torch itself would open a context on every GPU to find out."""
+    try:
+        return torch.cuda.device_memory_used(index)
+    except (pynvml.NVMLError, RuntimeError):
+        return 0  # Without NVML the GPUs are told apart by their size alone.
+
+
+def cpu_name() -> str:
+    """Return the processor's name as its maker writes it."""
+    try:
+        facts = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        facts = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine() or "CPU"
+
+
+def _cpu_memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        return None
+
+
+# ---------------------------------------------------------------------- precision
+
+
+def choose_precision(setting: str, device: torch.device) -> Precision:
+    """Choose the number format of matrix products on a device.
+
+    ``auto`` takes bf16 on a GPU that has it, else fp16. On a CPU it measures: the same product
+    in bf16 is several times faster on some processors and several times slower on others.
+    """
+    if device.type == "cuda":
+        return _precision_on_gpu(setting)
+    if setting == "off":
+        return Precision("off", "fp32 was asked for.")
+    if setting == "bf16":
+        return Precision("bf16", "bf16 was asked for.")
+    measured = precision_by_speed(_seconds(torch.float32), _seconds(torch.bfloat16))
+    if setting == "fp16":
+        return Precision(measured.name, f"fp16 needs a GPU; {measured.reason}")
+    return measured
+
+
+def precision_by_speed(fp32_seconds: float, bf16_seconds: float) -> Precision:
+    """Take bf16 when the same product is clearly faster in it."""
+    gain = fp32_seconds / bf16_seconds
+    if gain >= CLEARLY_FASTER:
+        return Precision("bf16", f"products in bf16 are {gain:.1f} times as fast as in fp32 here.")
+    if gain >= 1.0:
+        return Precision("off", f"products in bf16 are only {gain:.1f} times as fast here.")
+    return Precision("off", f"products in bf16 are {1 / gain:.1f} times as slow as in fp32 here.")
+
+
+def _precision_on_gpu(setting: str) -> Precision:
+    if setting == "off":
+        return Precision("off", "fp32 was asked for.")
+    if setting == "bf16":
+        return Precision("bf16", "bf16 was asked for.")
+    if setting == "fp16":
+        return Precision("fp16", "fp16 was asked for.")
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return Precision("bf16", "the GPU computes in bf16.")
+    return Precision("fp16", "the GPU has no bf16.")
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """Time one product of two square matrices: the best of a few, for others share the CPU."""
+    square = torch.ones(_PROBE_SIZE, _PROBE_SIZE, dtype=dtype)
+    best = float("inf")
+    for _ in range(_PROBE_ROUNDS):
+        started = time.perf_counter()
+        square @ square
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Make the context in which matrix products run in the chosen format."""
+    if precision == "off":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, _DTYPES[precision])
+
+
+# ---------------------------------------------------------------------- told to viewers
+
+
+def report(preference: str) -> dict[str, Any]:
+    """Return all that ``llm-trainer devices`` shows, as plain values."""
+    devices = list_devices()
+    choice = select(preference, False, devices)
+    precision = choose_precision("auto", torch.device(choice.device))
+    return {
+        "devices": [asdict(device) for device in devices],
+        "auto": asdict(choice),
+        "precision": precision._asdict(),
+        "torch": torch.__version__,
+        "cuda_build": torch.version.cuda,
+        "cpu": {"name": cpu_name(), "cores": os.cpu_count()},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report and return the exit status."""
+    parser = argparse.ArgumentParser(prog="trainer.engine.device", description=__doc__)
+    parser.add_argument("--preference", default="auto")
+    parser.add_argument("--json", action="store_true", help="one line instead of many")
+    options = parser.parse_args(arguments)
+    try:
+        facts = report(options.preference)
+    except TrainerError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(facts, indent=None if options.json else 2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
