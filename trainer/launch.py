@@ -47,7 +47,7 @@ def create_run(
         StoreError: the run folder cannot be written.
     """
     choice = datasource.choose(config.data)
-    datasource.check_at_launch(choice.settings)
+    datasource.check_at_launch(choice.settings, config.training)
     require_strict_device(config.device)
     data = _absolute_path(choice.settings)
     config = configuration.resolved(msgspec.structs.replace(config, data=data))

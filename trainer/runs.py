@@ -47,6 +47,8 @@ MAX_NAME_LENGTH = 120
 MAX_TAG_LENGTH = 40
 MAX_NOTES_LENGTH = 20_000
 STOP_ACKNOWLEDGE_SECONDS = 1.5
+UNDO_SECONDS = 24 * 3600.0
+"""How long a deleted run can be brought back."""
 _LOG_CHUNK = 64 * 1024
 
 
@@ -370,6 +372,7 @@ class RunStore:
             error=None,
             eta_seconds=None,
             epochs=config.training.epochs,
+            total_steps=None if more_epochs else run.state.total_steps,
             updated_at=now(),
         )
         restart_run(self.workspace, run.paths, state, config, source)
@@ -410,6 +413,8 @@ class RunStore:
     def delete(self, run_id: str) -> None:
         """Put a run and its checkpoints aside in ``.trash`` folders; see :meth:`restore`.
 
+        Runs that were deleted more than a day ago are removed for good.
+
         Raises:
             ConflictError: the run is active.
         """
@@ -422,6 +427,7 @@ class RunStore:
             _move(run.paths.folder, self._trashed(run.paths.folder))
         finally:
             owned.release()
+        self.empty_trash(older_than_seconds=UNDO_SECONDS)
 
     def restore(self, run_id: str) -> Run:
         """Bring back a run that was deleted.

@@ -225,26 +225,22 @@ class TextAssembler:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
 
-    def add(self, data: bytes) -> str:
+    def add(self, data: bytes, final: bool = False) -> str:
         """Take bytes and return the text that is certain now."""
-        self._held += self._decoder.decode(data)
+        self._held += self._decoder.decode(data, final)
         return self._release()
 
     def finish(self) -> str:
         """Return the rest; bytes that make no character become U+FFFD."""
-        self._held += self._decoder.decode(b"", final=True)
-        text = self._release()
-        rest, self._held = ("", "") if self.stopped else (self._held, "")
+        text = self.add(b"", final=True)
+        rest, self._held = self._held, ""
         return text + rest
 
     def _release(self) -> str:
         found = [at for text in self._stop if (at := self._held.find(text)) >= 0]
-        if found:
-            self.stopped = True
-            return self._held[: min(found)]
-        keep = self._possible_stop_length()
-        cut = len(self._held) - keep
-        text, self._held = self._held[:cut], self._held[cut:]
+        self.stopped = bool(found)
+        cut = min(found) if found else len(self._held) - self._possible_stop_length()
+        text, self._held = self._held[:cut], "" if found else self._held[cut:]
         return text
 
     def _possible_stop_length(self) -> int:

@@ -400,7 +400,7 @@ def _accumulate(job: Job, trainee: Trainee, micro_batches: list[Any]) -> float:
         targets = targets.to(trainee.device, non_blocking=True)
         with trainee.autocast():
             loss = trainee.compiled.loss(inputs, targets) / len(micro_batches)
-        trainee.scaler.scale(loss).backward()
+        torch.autograd.backward(trainee.scaler.scale(loss))
         total += loss.detach()
     return total.item()
 

@@ -1,0 +1,115 @@
+"""The list of runs, and one run in detail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import click
+
+from trainer.cli.describe import gpu_lines, run_detail, run_table
+from trainer.cli.live import screen
+from trainer.cli.options import command, run_id_option
+from trainer.cli.output import commands_to_try, screen_width
+from trainer.cli.session import Session
+from trainer.errors import UsageError
+from trainer.runs import Run
+from trainer.telemetry import Nvml
+
+WATCH_SECONDS = 2.0
+_PAGE = 1000
+
+
+@command("status", "status", "status --run-id latest --watch", "status --json")
+@run_id_option(required=False)
+@click.option("--watch", is_flag=True, help="Refresh every two seconds; Ctrl+C ends.")
+@click.option("--status", metavar="STATUS", help="Only runs with this status, or 'active'.")
+@click.option("--tag", metavar="T", help="Only runs that carry this tag.")
+@click.option("--archived", is_flag=True, help="The archived runs instead of the others.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, _PAGE),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Most runs in the table (JSON has them all).",
+)
+def status_command(
+    session: Session,
+    run_id: str | None,
+    watch: bool,
+    status: str | None,
+    tag: str | None,
+    archived: bool,
+    limit: int,
+) -> None:
+    """Show the runs, or one run in detail."""
+    if watch and session.json:
+        raise UsageError("--watch and --json do not go together.", "Ask for --json repeatedly.")
+    if run_id is not None:
+        found = session.store.resolve(run_id)
+        _show_one(session, found, watch)
+        return
+
+    def listed() -> list[Run]:
+        return all_runs(session, status=status, tag=tag, archived=archived)
+
+    if session.json:
+        session.report({"runs": [run.as_dict() for run in listed()]}, [])
+        return
+    nvml = Nvml()
+    _draw(lambda: (run_list(session, listed(), limit, nvml), False), watch)
+
+
+def all_runs(session: Session, *, status: str | None, tag: str | None, archived: bool) -> list[Run]:
+    """Return every run that matches, newest first."""
+    runs: list[Run] = []
+    cursor: str | None = None
+    while True:
+        page = session.store.list(
+            status=status, tag=tag, archived=archived, limit=_PAGE, cursor=cursor
+        )
+        runs += page.runs
+        cursor = page.next
+        if cursor is None:
+            return runs
+
+
+def run_list(session: Session, runs: list[Run], limit: int, nvml: Nvml) -> list[str]:
+    """Return the table of runs and what lies under it."""
+    if not runs:
+        home = session.store.workspace.home
+        start = ("start one", session.command("train --config quickstart"))
+        return [f"No runs in {home}.", *commands_to_try([start])]
+    lines = run_table(runs[:limit], screen_width())
+    if len(runs) > limit:
+        lines.append(f"… and {len(runs) - limit:,} more (--limit N shows more)")
+    return [*lines, *gpu_lines(nvml.read())]
+
+
+def _show_one(session: Session, run_id: str, watch: bool) -> None:
+    if session.json:
+        session.report(session.store.get(run_id).as_dict(), [])
+        return
+    nvml = Nvml()
+
+    def look() -> tuple[list[str], bool]:
+        run = session.store.get(run_id)
+        checkpoints = session.store.checkpoints(run_id)
+        return run_detail(run, checkpoints, nvml.read(), screen_width()), not run.active
+
+    _draw(look, watch)
+
+
+def _draw(look: Callable[[], tuple[list[str], bool]], watch: bool) -> None:
+    """Show what there is, again and again while watching, until it says that it has ended."""
+    with screen(redraw=watch) as shown, suppress(KeyboardInterrupt):
+        while True:
+            lines, ended = look()
+            shown.show(lines)
+            if ended or not watch:
+                return
+            time.sleep(WATCH_SECONDS)
+            if not shown.redraws:
+                shown.tell("")

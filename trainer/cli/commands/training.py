@@ -1,0 +1,186 @@
+"""Starting, resuming and stopping runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.cli.options import command, run_id_option
+from trainer.cli.output import commands_to_try, note, say
+from trainer.cli.session import PROGRAM, Session
+from trainer.cli.settings import config_options, load, shortcut_layers, shortcut_options
+from trainer.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainer.config import Config
+    from trainer.runs import Run
+
+follow_option = click.option(
+    "--follow",
+    is_flag=True,
+    help="Stay and show progress; Ctrl+C stops the run. The exit status is the run's.",
+)
+
+
+@command(
+    "train",
+    "train --config quickstart --follow",
+    "train --set data.dataset_name=notes.txt --name notes",
+)
+@config_options
+@click.option("--name", metavar="N", help="Name of the run.")
+@click.option("--tag", "tags", metavar="T", multiple=True, help="Tag of the run; may be repeated.")
+@shortcut_options
+@click.option(
+    "--nproc-per-node",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Training processes; this version trains in 1.",
+)
+@follow_option
+@click.option("--more-epochs", hidden=True)
+def train_command(
+    session: Session,
+    config: str | None,
+    assignments: tuple[str, ...],
+    name: str | None,
+    tags: tuple[str, ...],
+    nproc_per_node: int,
+    follow: bool,
+    more_epochs: str | None,
+    **shortcuts: Any,
+) -> int:
+    """Start a run in the background, and return at once.
+
+    Settings come from the configuration file, then --set, then the other options; later ones win.
+    """
+    if more_epochs is not None:
+        raise _belongs_to_resume(session, more_epochs)
+    if nproc_per_node > 1:
+        raise UsageError(
+            f"--nproc-per-node {nproc_per_node} is not possible: this version trains in one "
+            "process on one device.",
+            "Leave the option out; --grad-accum-steps gives larger batches.",
+        )
+    settings = load(config, assignments, *shortcut_layers(shortcuts))
+    run_id = session.store.create(
+        settings, name=name, tags=tags, command=[PROGRAM, *session.arguments]
+    )
+    run = session.store.get(run_id)
+    session.report({"run_id": run_id}, [])
+    tell = note if session.json else say
+    for line in started(session, run_id, settings):
+        tell(line)
+    return _follow(session, run) if follow else 0
+
+
+def _belongs_to_resume(session: Session, more_epochs: str) -> UsageError:
+    ids = session.store.workspace.run_ids()
+    if not ids:
+        return UsageError(
+            "--more-epochs belongs to resume, and there is no run to resume yet.",
+            "Set the length of a new run with --set training.epochs=N.",
+        )
+    resume = session.command(f"resume --run-id {ids[0]} --more-epochs {more_epochs}")
+    return UsageError(
+        "--more-epochs belongs to resume: a new run has no epochs to add to.",
+        f"To go on with the newest run: {resume}",
+    )
+
+
+def started(session: Session, run_id: str, config: Config) -> list[str]:
+    """Tell what was started, on what text and why, and what can be done next."""
+    from trainer import formats
+    from trainer.config import model_shape
+
+    data = session.store.meta(run_id).data
+    shape, training = model_shape(config.model), config.training
+    parameters = formats.count(shape.parameters(config.data.vocab_size))
+    length = f"{training.epochs} epochs" if training.epochs > 1 else "1 epoch"
+    if training.max_steps is not None:
+        length += f", at most {training.max_steps:,} steps"
+    return [
+        f"Started run {run_id}.",
+        f"It trains {parameters} parameters on {data.get('used')} for {length}.",
+        *([data["reason"]] if data.get("reason") else []),
+        "",
+        *next_commands(session, run_id),
+    ]
+
+
+def next_commands(session: Session, run_id: str) -> list[str]:
+    """Return the commands that are useful while a run goes on."""
+    of_run = f"--run-id {run_id}"
+    return commands_to_try(
+        [
+            ("watch", session.command(f"status {of_run} --watch")),
+            ("log", session.command(f"logs {of_run} --follow")),
+            ("stop", session.command(f"stop {of_run}")),
+            ("browser", session.command("web")),
+        ]
+    )
+
+
+def _follow(session: Session, run: Run) -> int:
+    from trainer.cli.live import follow
+
+    return follow(session, run)
+
+
+@command("resume", "resume --run-id latest", "resume --run-id latest --more-epochs 3 --follow")
+@run_id_option()
+@click.option(
+    "--more-epochs",
+    type=click.IntRange(0, 100_000),
+    default=0,
+    metavar="N",
+    help="Epochs to add to the plan.",
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="latest|best|epoch-N",
+    default="latest",
+    show_default=True,
+    help="Checkpoint to go on from; what came after it is forgotten.",
+)
+@follow_option
+def resume_command(
+    session: Session, run_id: str, more_epochs: int, source: str, follow: bool
+) -> int:
+    """Go on with a run that has ended, on the same curve.
+
+    It goes on in the background, and the command returns at once.
+    """
+    found = session.store.resolve(run_id)
+    run = session.store.resume(found, more_epochs=more_epochs, source=source)
+    lines = [
+        f"Run {found} goes on from its checkpoint '{source}', to epoch {run.state.epochs}.",
+        "",
+        *next_commands(session, found),
+    ]
+    session.report(run.as_dict(), lines)
+    return _follow(session, run) if follow else 0
+
+
+@command("stop", "stop --run-id latest")
+@run_id_option()
+@click.option("--now", is_flag=True, help="Kill it: what came after its last checkpoint is lost.")
+def stop_command(session: Session, run_id: str, now: bool) -> None:
+    """Save a checkpoint and end a run."""
+    run = session.store.stop(session.store.resolve(run_id), kill=now)
+    told = {
+        "interrupted": "was killed",
+        "stopping": "is stopping: it saves a checkpoint first",
+    }
+    after = ("go on later" if run.status != "stopping" else "watch", f"--run-id {run.run_id}")
+    verb = "resume" if run.status != "stopping" else "status"
+    session.report(
+        run.as_dict(),
+        [
+            f"Run {run.run_id} {told.get(run.status, f'is {run.status}')}.",
+            *commands_to_try([(after[0], session.command(f"{verb} {after[1]}"))]),
+        ],
+    )

@@ -1,0 +1,63 @@
+"""What the options shared by all commands say, and the run store they lead to."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from trainer.cli.output import say, say_json
+from trainer.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainer.runs import Run, RunStore
+
+PROGRAM = "llm-trainer"
+
+
+@dataclass
+class Session:
+    """One call of the program."""
+
+    home: str | None = None
+    json: bool = False
+    arguments: list[str] = field(default_factory=list)
+
+    @cached_property
+    def store(self) -> RunStore:
+        """The runs of the workspace.
+
+        Raises:
+            UsageError: the workspace is a file, or its path leads nowhere.
+        """
+        from trainer.runs import RunStore
+
+        hint = "Name a folder with --home, or with LLM_TRAINER_HOME."
+        try:
+            store = RunStore(self.home)
+        except RuntimeError as error:  # pathlib's: an unknown ~user, or links in a circle.
+            raise UsageError(f"The workspace cannot be found: {error}", hint) from error
+        home = store.workspace.home
+        if home.exists() and not home.is_dir():
+            raise UsageError(f"The workspace '{home}' is not a folder.", hint)
+        return store
+
+    def run(self, text: str) -> Run:
+        """Find a run by its id, by the beginning of its id, or as ``latest``."""
+        return self.store.get(self.store.resolve(text))
+
+    def command(self, arguments: str) -> str:
+        """Return a command line that reaches the same workspace as this one."""
+        if self.home is None:
+            return f"{PROGRAM} {arguments}"
+        return f"{PROGRAM} --home {shlex.quote(self.home)} {arguments}"
+
+    def report(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print one JSON document when it was asked for, and lines for people otherwise."""
+        if self.json:
+            say_json(document)
+        else:
+            for line in lines:
+                say(line)
