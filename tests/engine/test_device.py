@@ -54,9 +54,7 @@ def test_a_wish_that_cannot_be_met_falls_back_to_the_cpu(preference: str) -> Non
 def test_a_strict_wish_is_refused_with_what_there_is() -> None:
     with pytest.raises(DeviceError) as refused:
         select("H100", True, [CPU, A30])
-    assert refused.value.message == (
-        "There is no GPU that fits 'H100', and device.strict is set."
-    )
+    assert refused.value.message == ("There is no GPU that fits 'H100', and device.strict is set.")
     assert refused.value.hint.startswith("There is: cpu (Some CPU), cuda:0 (NVIDIA A30).")
 
 
@@ -142,9 +140,7 @@ def test_bf16_is_taken_on_a_cpu_only_where_it_is_clearly_faster() -> None:
 def test_the_precision_that_is_taken(
     setting: str, kind: str, has_bf16: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16
-    )
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16)
     assert device.choose_precision(setting, torch.device(kind)).name == expected
 
 

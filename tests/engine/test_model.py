@@ -187,7 +187,7 @@ def test_the_loss_is_exact_under_bf16_autocast() -> None:
     targets = torch.arange(64) % 13
     with torch.autocast("cpu", torch.bfloat16):
         loss = linear_cross_entropy(features, weight, targets)
-    loss.backward()
+    torch.autograd.backward(loss)
     logits = (features.bfloat16() @ weight.bfloat16().T).float()
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, F.cross_entropy(logits, targets))
@@ -201,3 +201,11 @@ def test_a_loss_without_gradients_is_the_same(model: GPT) -> None:
     with torch.no_grad():
         quiet = model.loss(tokens, tokens)
     torch.testing.assert_close(quiet, model.loss(tokens, tokens).detach())
+
+
+def test_the_loss_compiles_as_one_graph(model: GPT) -> None:
+    compiled = torch.compile(model.loss, backend="aot_eager", fullgraph=True)
+    tokens = some_tokens(2, 8)
+    expected = torch.autograd.grad(model.loss(tokens, tokens), list(model.parameters()))
+    found = torch.autograd.grad(compiled(tokens, tokens), list(model.parameters()))
+    torch.testing.assert_close(found, expected)

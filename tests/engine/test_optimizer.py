@@ -26,7 +26,7 @@ def train(model: GPT, optimizers: Optimizers, steps: int) -> list[float]:
     losses = []
     for _ in range(steps):
         loss = model.loss(tokens, tokens + 1)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizers.step()
         optimizers.zero_grad()
         losses.append(loss.item())
@@ -69,7 +69,7 @@ def test_a_muon_step_is_that_of_torch(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     start, gradients = torch.randn(size), torch.randn(3, *size)
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
-    other = torch.optim.Muon(
+    other: torch.optim.Optimizer = torch.optim.Muon(
         [theirs], lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
     )
     muon = Muon([ours], rate=0.01, weight_decay=0.1, dtype=torch.bfloat16)
@@ -151,7 +151,9 @@ def test_rates_come_from_the_settings_and_not_from_what_was_saved() -> None:
 def test_momenta_of_another_optimizer_are_refused() -> None:
     model = a_model()
     saved = build(model, TrainingSettings(optimizer="adamw"), CPU).state_dict()
-    with pytest.raises(ValueError, match="saved are adamw, those of this configuration adamw, muon"):
+    with pytest.raises(
+        ValueError, match="saved are adamw, those of this configuration adamw, muon"
+    ):
         build(model, TrainingSettings(), CPU).load_state_dict(saved)
 
 

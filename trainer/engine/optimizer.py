@@ -14,9 +14,6 @@ from trainer.engine.model import GPT
 
 MUON_MOMENTUM = 0.95
 ADAMW_BETAS = (0.9, 0.95)
-EMBEDDING_RATE = 1.0
-"""Learning rate of the embedding beside that of the matrices; found on WikiText-2."""
-
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 _NEWTON_SCHULZ_STEPS = 5
 _RMS_OF_ADAMW = 0.2
@@ -85,7 +82,10 @@ def _check_shapes(name: str, part: torch.optim.Optimizer, state: Mapping[int, An
 def build(
     model: GPT, training: TrainingSettings, device: torch.device, precision: str = "off"
 ) -> Optimizers:
-    """Make the optimizers of a model; norms and embeddings have no weight decay.
+    """Make the optimizers of a model; norms and the embedding have no weight decay.
+
+    One learning rate serves all groups: on WikiText-2 an embedding at a third of it learned
+    worse, at three times it no better.
 
     Args:
         precision: of the training, "off", "fp16" or "bf16": a CPU orthogonalises in bf16 only
@@ -94,12 +94,9 @@ def build(
     rate, decay = training.learning_rate, training.weight_decay
     matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
     gains = [weight for weight in model.parameters() if weight.ndim == 1]
-    embedding = [model.embedding.weight]
-    rest = [_group(gains, rate)]
+    rest = [_group(gains, rate), _group([model.embedding.weight], rate)]
     if training.optimizer == "adamw":
-        rest += [_group(embedding, rate), _group(matrices, rate, decay)]
-        return Optimizers({"adamw": _adamw(rest, device)}, rate)
-    rest.append(_group(embedding, rate * EMBEDDING_RATE))
+        return Optimizers({"adamw": _adamw([*rest, _group(matrices, rate, decay)], device)}, rate)
     dtype = _orthogonalisation_dtype(device, precision)
     muon = Muon(matrices, rate=rate, weight_decay=decay, dtype=dtype)
     return Optimizers({"muon": muon, "adamw": _adamw(rest, device)}, rate)
@@ -146,16 +143,13 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None: ...
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Move the weights that have a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for weights in _by_shape(group["params"]):
-                self._step_together(group, weights)
+        loss = None if closure is None else closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for weights in _by_shape(group["params"]):
+                    self._step_together(group, weights)
         return loss
 
     def _step_together(self, group: dict[str, Any], weights: list[Tensor]) -> None:

@@ -1,0 +1,125 @@
+// Numbers as people say them: the same rules as trainer/formats.py, held together by one shared test.
+
+export const ABSENT = "–";
+
+// Ties go to the even digit, as Python rounds; toFixed alone would round them up.
+function fixed(value, digits) {
+  const long = Math.abs(value).toFixed(digits + 30);
+  const tail = long.slice(-30);
+  const cut = long.slice(0, -30).replace(/\.$/, "");
+  const tie = /^50*$/.test(tail);
+  const even = tie && Number(cut.at(-1)) % 2 === 0;
+  const text = even ? cut : Math.abs(value).toFixed(digits);
+  return value < 0 ? `-${text}` : text;
+}
+
+function grouped(value) {
+  return fixed(value, 0).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
+}
+
+// Python's %g: so many significant digits, without trailing zeros.
+function general(value, digits) {
+  if (value === 0) return "0";
+  const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  const bare = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+  if (power < -4 || power >= digits) {
+    const size = String(Math.abs(power)).padStart(2, "0");
+    return `${bare(mantissa)}e${power < 0 ? "-" : "+"}${size}`;
+  }
+  return bare(fixed(value, digits - 1 - power));
+}
+
+export function count(number) {
+  if (number == null) return ABSENT;
+  const size = Math.abs(number);
+  if (size < 10_000) return grouped(number);
+  if (size < 999_500) return `${general(number / 1e3, 3)} k`;
+  if (size < 999_500_000) return `${general(number / 1e6, 3)} M`;
+  return `${general(number / 1e9, 3)} B`;
+}
+
+export function loss(value) {
+  return value == null ? ABSENT : fixed(value, 4);
+}
+
+export function perplexity(value) {
+  if (value == null) return ABSENT;
+  return value >= 999.5 ? grouped(value) : general(value, 4);
+}
+
+export function learningRate(value) {
+  return value == null ? ABSENT : general(value, 3);
+}
+
+export function speed(tokensPerSecond) {
+  return tokensPerSecond == null ? ABSENT : `${grouped(tokensPerSecond)} tok/s`;
+}
+
+export function size(bytes) {
+  if (bytes == null) return ABSENT;
+  let amount = bytes;
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (Math.abs(amount) < 1023.95) return `${fixed(amount, unit === "B" ? 0 : 1)} ${unit}`;
+    amount /= 1024;
+  }
+  return `${fixed(amount, 1)} TiB`;
+}
+
+export function duration(seconds) {
+  if (seconds == null) return ABSENT;
+  const whole = Math.max(0, Number(fixed(seconds, 0)));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return pair(whole, 60, "min", whole < 600 ? "s" : "");
+  if (whole < 86_400) return pair(Math.floor(whole / 60), 60, "h", "min");
+  return pair(Math.floor(whole / 3600), 24, "d", "h");
+}
+
+function pair(amount, factor, unit, smaller) {
+  const rest = amount % factor;
+  const large = `${Math.floor(amount / factor)} ${unit}`;
+  return rest && smaller ? `${large} ${rest} ${smaller}` : large;
+}
+
+export function timeLeft(seconds) {
+  return seconds == null ? ABSENT : `${duration(seconds)} left`;
+}
+
+export function ageSeconds(stamp, at = Date.now()) {
+  return Math.max(0, (at - Date.parse(stamp)) / 1000);
+}
+
+export function age(stamp, at = Date.now()) {
+  if (stamp == null) return ABSENT;
+  const seconds = ageSeconds(stamp, at);
+  if (seconds < 2) return "just now";
+  for (const [limit, factor, unit] of [[60, 1, "s"], [3600, 60, "min"], [86_400, 3600, "h"]]) {
+    if (seconds < limit) return `${Math.floor(seconds / factor)} ${unit} ago`;
+  }
+  return `${Math.floor(seconds / 86_400)} d ago`;
+}
+
+export function percent(part, whole) {
+  if (part == null || !whole) return null;
+  return Math.min(100, Math.max(0, (100 * part) / whole));
+}
+
+// The setting that turns mixed precision off leaves the ordinary 32 bits.
+export function precision(value) {
+  return value === "off" ? "fp32" : String(value ?? "");
+}
+
+// By the name that a live node carries in data-format.
+export const FORMATS = {
+  count,
+  duration,
+  learning_rate: learningRate,
+  loss,
+  perplexity,
+  precision,
+  size,
+  speed,
+  text: (value) => String(value ?? ""),
+};
+
+export { fixed, general, grouped };

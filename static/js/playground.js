@@ -1,0 +1,280 @@
+// The playground: text that streams as it is written, from up to four checkpoints on one prompt.
+
+import { age, fixed } from "./formats.js";
+import { socket } from "./live.js";
+import { onAction } from "./shortcuts.js";
+
+const MOST_LANES = 4;
+const MOST_REMEMBERED = 50;
+const STORE = "playground";
+const NUMBERS = ["max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"];
+const FINISHED = { length: "reached the length", end_of_text: "ended its text", stop: "met a stop text", cancelled: "stopped" };
+
+const form = document.getElementById("playground");
+const lanesNode = document.getElementById("lanes");
+const writeButton = form?.querySelector("[data-write]");
+const haltButton = form?.querySelector("[data-halt]");
+const lanes = [];
+
+// ---------------------------------------------------------------------- what is asked for
+
+function settings() {
+  const values = Object.fromEntries(NUMBERS.map((name) => [name, Number(form[name].value)]));
+  const seed = form.seed.value.trim();
+  return {
+    ...values,
+    // What changes nothing is left out, as the model would.
+    top_k: values.top_k || null,
+    top_p: values.top_p < 1 ? values.top_p : null,
+    min_p: values.min_p || null,
+    repetition_penalty: values.repetition_penalty === 1 ? null : values.repetition_penalty,
+    seed: seed === "" ? null : Number(seed),
+  };
+}
+
+class Lane {
+  constructor(node) {
+    this.node = node;
+    this.id = null;
+    this.prompt = "";
+    this.text = "";
+    this.model = node.querySelector("[data-model]");
+    this.textNode = node.querySelector("[data-text]");
+    this.report = node.querySelector("[data-report]");
+    node.querySelector("[data-again]").addEventListener("click", () => this.again());
+    node.querySelector("[data-continue]").addEventListener("click", () => this.goOn());
+    node.querySelector("[data-take]").addEventListener("click", () => navigator.clipboard.writeText(this.prompt + this.text));
+    node.querySelector("[data-remove]").addEventListener("click", () => removeLane(this));
+  }
+
+  get writing() {
+    return this.node.dataset.state === "writing";
+  }
+
+  write(prompt, more = {}) {
+    if (this.writing) this.halt();
+    const [runId, checkpoint] = this.model.value.split(" ");
+    this.id = crypto.randomUUID();
+    this.prompt = prompt;
+    this.asked = { ...settings(), ...more };
+    this.text = "";
+    this.begin();
+    socket.emit("generate", { id: this.id, run_id: runId, checkpoint, prompt, ...this.asked });
+  }
+
+  begin() {
+    const before = document.createElement("span");
+    before.className = "written-prompt";
+    before.textContent = this.prompt;
+    this.written = document.createElement("span");
+    this.textNode.replaceChildren(before, this.written);
+    this.setState("writing", "Writing …");
+  }
+
+  setState(state, words) {
+    this.node.dataset.state = state;
+    this.report.textContent = words;
+    for (const name of ["again", "continue", "take"]) {
+      this.node.querySelector(`[data-${name}]`).hidden = state !== "done";
+    }
+    showButtons();
+  }
+
+  take({ text, tokens }) {
+    this.text += text;
+    this.written.append(text);
+    this.report.textContent = `Writing … ${tokens} tokens`;
+  }
+
+  done({ text, tokens, tokens_per_second: speed, seed, finish_reason: reason }) {
+    // The whole text replaces the pieces: nothing that streamed can have been lost.
+    if (text !== this.text) this.written.textContent = text;
+    this.text = text;
+    const pace = speed == null ? "" : ` · ${fixed(speed, speed < 10 ? 1 : 0)} tok/s`;
+    this.setState("done", `${tokens} tokens${pace} · seed ${seed} · ${FINISHED[reason] ?? reason}`);
+    remember({ prompt: this.prompt, text, model: this.model.value, seed, settings: this.asked, at: new Date().toISOString() });
+  }
+
+  failed({ error }) {
+    this.setState(this.text ? "done" : "ready", "");
+    const words = document.createElement("strong");
+    words.className = "failed-words";
+    words.textContent = `${error.message} ${error.hint}`.trim();
+    this.report.replaceChildren(words);
+  }
+
+  halt() {
+    if (this.writing) socket.emit("cancel", { id: this.id });
+  }
+
+  again() {
+    this.write(this.prompt, { seed: null });
+  }
+
+  goOn() {
+    this.write(this.prompt + this.text, { seed: null });
+  }
+}
+
+// ---------------------------------------------------------------------- lanes
+
+function addLane(node) {
+  if (lanes.length >= MOST_LANES) return;
+  const lane = new Lane(node);
+  lanes.push(lane);
+  if (!node.isConnected) {
+    const next = lanes[0].model.selectedIndex + lanes.length - 1;
+    lane.model.selectedIndex = next % lane.model.options.length;
+    lanesNode.append(node);
+  }
+  showLanes();
+}
+
+function freshLane() {
+  const node = lanes[0].node.cloneNode(true);
+  node.dataset.state = "ready";
+  node.querySelector("[data-text]").replaceChildren();
+  node.querySelector("[data-report]").textContent = "";
+  return node;
+}
+
+function removeLane(lane) {
+  lane.halt();
+  lanes.splice(lanes.indexOf(lane), 1);
+  lane.node.remove();
+  showLanes();
+}
+
+function showLanes() {
+  for (const lane of lanes) lane.node.querySelector("[data-remove]").hidden = lanes.length === 1;
+  form.querySelector("[data-action=add-lane]").disabled = lanes.length >= MOST_LANES;
+}
+
+function showButtons() {
+  const writing = lanes.some((lane) => lane.writing);
+  writeButton.hidden = writing;
+  haltButton.hidden = !writing;
+}
+
+function laneOf(id) {
+  return lanes.find((lane) => lane.id === id);
+}
+
+// ---------------------------------------------------------------------- history in this browser
+
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem(STORE) ?? "[]");
+  } catch {
+    return [];
+  }
+}
+
+function keep(entries) {
+  try {
+    localStorage.setItem(STORE, JSON.stringify(entries));
+  } catch {
+    // Storage may be full or forbidden: the texts are then only on the page.
+  }
+}
+
+function remember(entry) {
+  keep([entry, ...remembered()].slice(0, MOST_REMEMBERED));
+  showHistory();
+}
+
+function showHistory() {
+  const entries = remembered();
+  document.getElementById("history").hidden = entries.length === 0;
+  form.querySelector("[data-history]").replaceChildren(...entries.map(historyNode));
+}
+
+function historyNode(entry) {
+  const node = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button button-quiet button-small";
+  button.textContent = "Take up";
+  button.title = "The same model, prompt, settings and seed";
+  button.addEventListener("click", () => takeUp(entry));
+  const text = document.createElement("span");
+  text.className = "event-text";
+  const beginning = document.createElement("b");
+  beginning.textContent = entry.prompt;
+  text.append(beginning, entry.text.length > 220 ? `${entry.text.slice(0, 220)}…` : entry.text);
+  const when = document.createElement("time");
+  Object.assign(when, { className: "faint tiny", dateTime: entry.at, title: entry.at, textContent: age(entry.at) });
+  node.append(button, text, when);
+  return node;
+}
+
+function takeUp({ prompt, model, seed, settings: asked }) {
+  form.prompt.value = prompt;
+  form.seed.value = seed;
+  const usual = { top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
+  for (const name of NUMBERS) setNumber(name, asked[name] ?? usual[name]);
+  lanes[0].model.value = model;
+  form.prompt.focus();
+}
+
+// ---------------------------------------------------------------------- the form
+
+function setNumber(name, value) {
+  form[name].value = value;
+  form.querySelector(`[data-slider="${name}"]`).value = value;
+}
+
+function writeAll() {
+  for (const lane of lanes) lane.write(form.prompt.value);
+}
+
+function haltAll() {
+  for (const lane of lanes) lane.halt();
+}
+
+function bindForm() {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    writeAll();
+  });
+  form.addEventListener("input", ({ target }) => {
+    if (target.dataset.slider) form[target.dataset.slider].value = target.value;
+    else if (NUMBERS.includes(target.name)) setNumber(target.name, target.value);
+  });
+  for (const button of form.querySelectorAll("[data-preset]")) {
+    button.addEventListener("click", () => {
+      for (const [name, value] of Object.entries(JSON.parse(button.dataset.preset))) setNumber(name, value);
+    });
+  }
+  // What was typed before this script came, or kept by the browser, moves the sliders too.
+  for (const name of NUMBERS) setNumber(name, form[name].value);
+  haltButton.addEventListener("click", haltAll);
+  onAction("write", writeAll);
+  onAction("halt", () => (lanes.some((lane) => lane.writing) ? haltAll() : false));
+  onAction("add-lane", () => addLane(freshLane()));
+  onAction("forget", () => {
+    keep([]);
+    showHistory();
+  });
+  onAction("usual", () => {
+    for (const name of NUMBERS) setNumber(name, form[name].dataset.usual);
+    form.seed.value = "";
+  });
+}
+
+function bindSocket() {
+  socket.on("token", (message) => laneOf(message.id)?.take(message));
+  socket.on("done", (message) => laneOf(message.id)?.done(message));
+  socket.on("failed", (message) => laneOf(message.id)?.failed(message));
+  socket.on("disconnect", () => {
+    const error = { message: "The connection broke off.", hint: "What came until then is kept." };
+    for (const lane of lanes.filter((one) => one.writing)) lane.failed({ error });
+  });
+}
+
+if (form) {
+  bindForm();
+  bindSocket();
+  addLane(lanesNode.querySelector("[data-lane]"));
+  showHistory();
+}

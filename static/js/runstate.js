@@ -1,0 +1,58 @@
+// What the state of a run means in words and shares: the same rules as webapp/presenting.py.
+
+import { duration, grouped, percent, timeLeft } from "./formats.js";
+
+const ACTIVE = new Set(["queued", "preparing", "running", "stopping"]);
+
+export function isActive(run) {
+  return ACTIVE.has(run.status);
+}
+
+export function progressPercent(run) {
+  if (run.status === "completed") return 100;
+  if (run.step == null || !run.total_steps) return null;
+  return Math.min(100, (100 * run.step) / run.total_steps);
+}
+
+export function percentDone(run) {
+  const whole = progressPercent(run);
+  if (whole != null || !run.progress) return whole;
+  return percent(run.progress.done, run.progress.total);
+}
+
+export function percentWords(share) {
+  return share == null ? "" : `${Math.trunc(share)} %`;
+}
+
+export function phaseWords(run) {
+  const words = run.phase || run.status;
+  const progress = run.progress;
+  if (!progress) return words;
+  const of = progress.total ? ` of ${grouped(progress.total)}` : "";
+  return `${words}: ${grouped(progress.done)}${of} ${progress.unit}`;
+}
+
+export function phaseSentence(run, looks) {
+  return isActive(run) ? phaseWords(run) : looks[run.status].word;
+}
+
+export function stepsWords(run) {
+  if (run.step == null) return "";
+  const of = run.total_steps ? ` of ${grouped(run.total_steps)}` : "";
+  const words = `step ${grouped(run.step)}${of}`;
+  if (run.epoch == null || !run.epochs) return words;
+  return `${words} · epoch ${grouped(run.epoch)} of ${grouped(run.epochs)}`;
+}
+
+export function timeCell(run) {
+  if (isActive(run) && run.eta_seconds != null) return timeLeft(run.eta_seconds);
+  return duration(run.elapsed_seconds);
+}
+
+export function momentWords(moment) {
+  let words = `Step ${grouped(moment.step)}`;
+  if (moment.epoch != null) words += ` · epoch ${moment.epoch.toFixed(2)}`;
+  if (moment.val_loss != null) words += ` · validation loss ${moment.val_loss.toFixed(4)}`;
+  return words;
+}
+

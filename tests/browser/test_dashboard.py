@@ -1,0 +1,317 @@
+"""The dashboard in a real browser, on runs that are being written while it looks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.browser.conftest import CDN, Dashboard, Visit
+from tests.browser.writing import LiveRun
+from tests.conftest import MakeRun
+from trainer.assets import asset_dir
+from trainer.runs import RunStore
+from trainer.store.records import ErrorRecord
+
+LOSS = "[data-chart=loss] [data-plot]"
+
+
+def drawn_steps(page: Page) -> list[int]:
+    """The steps of the training curve that the page holds."""
+    steps: list[int] = page.evaluate(
+        "() => window.dashboard.history.columns('train_loss').step.slice()"
+    )
+    return steps
+
+
+def wait_for_step(page: Page, step: int) -> None:
+    page.wait_for_function(
+        "step => window.dashboard?.history.lastStep() === step", arg=step, polling=50
+    )
+
+
+def picture(page: Page) -> str:
+    """The pixels of the loss chart."""
+    data: str = page.locator(f"{LOSS} canvas").evaluate("canvas => canvas.toDataURL()")
+    return data
+
+
+# ---------------------------------------------------------------------- a run that trains
+
+
+def test_the_page_of_a_run_moves_with_it(visit: Visit, live_run: LiveRun) -> None:
+    page = visit.page
+    live_run.train(20)
+    page.goto(f"/runs/{live_run.run_id}")
+    wait_for_step(page, 20)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    expect(page.locator(f"{LOSS} canvas")).to_be_visible()
+    before, chart = picture(page), page.locator(f"{LOSS} canvas").element_handle()
+
+    live_run.train(80)
+    live_run.evaluate()
+    wait_for_step(page, 100)
+    assert drawn_steps(page) == list(range(1, 101))
+    expect(page.locator("[data-field=train_loss]").first).to_have_text("8.0000")
+    expect(page.locator("[data-field=best_val_loss]").first).to_have_text("8.1000")
+    expect(page.locator("[data-steps]")).to_have_text("step 100 of 400 · epoch 1 of 4")
+    expect(page.locator("[data-time]").first).to_have_text("5 min left")
+    expect(page.locator("#progress progress")).to_have_js_property("value", 25)
+    expect(page.locator("[data-moment-texts]")).to_contain_text("written at step 100")
+    expect(page.locator("[data-log]")).to_contain_text("step 100/400")
+    expect(page.locator("[data-events] li").first).to_contain_text("Saved latest.pt")
+    expect(page).to_have_title(re.compile("25 % · live"))
+    assert picture(page) != before
+    assert chart.evaluate("canvas => canvas.isConnected"), "the chart was replaced"
+    visit.shot("run live")
+
+    live_run.end()
+    expect(page.locator("#actions")).to_contain_text("Resume")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.locator(".run-title .status")).to_have_text("Completed")
+    assert visit.elsewhere == [CDN.replace("**", "npm/htmx.org@2.0.11/dist/htmx.min.js")]
+
+
+def test_a_resumed_run_is_drawn_anew_from_its_checkpoint(visit: Visit, live_run: LiveRun) -> None:
+    live_run.train(30)
+    live_run.evaluate()
+    visit.page.goto(f"/runs/{live_run.run_id}")
+    wait_for_step(visit.page, 30)
+    live_run.resume_from(10)
+    live_run.train(5)
+    wait_for_step(visit.page, 15)
+    assert drawn_steps(visit.page) == list(range(1, 16))
+    expect(visit.page.locator("[data-events] li").first).to_contain_text("Resumed")
+
+
+def test_a_server_that_comes_back_leaves_no_gap(
+    visit: Visit, live_run: LiveRun, dashboard: Dashboard
+) -> None:
+    page = visit.page
+    live_run.train(10)
+    page.goto(f"/runs/{live_run.run_id}")
+    wait_for_step(page, 10)
+    dashboard.stop()
+    live_run.train(10)
+    expect(page.locator("#outage")).to_be_visible()
+    expect(page.locator("#connection")).to_contain_text("Server gone")
+    visit.shot("server gone")
+    dashboard.start()
+    wait_for_step(page, 20)
+    expect(page.locator("#outage")).to_be_hidden()
+    live_run.train(10)
+    wait_for_step(page, 30)
+    assert drawn_steps(page) == list(range(1, 31))
+    # What the browser says of the refused connections is the truth.
+    visit.complaints[:] = [text for text in visit.complaints if "/socket.io/" not in text]
+
+
+def test_axis_smoothing_and_zoom_stand_in_the_address(visit: Visit, live_run: LiveRun) -> None:
+    page = visit.page
+    live_run.train(200)
+    page.goto(f"/runs/{live_run.run_id}?smooth=0.9")
+    wait_for_step(page, 200)
+    expect(page.locator("[data-smooth]")).to_have_text("0.90")
+    page.get_by_role("radio", name="Tokens").check()
+    page.get_by_text("Logarithmic loss").click()
+    box = page.locator(f"{LOSS} .u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 100, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Whole curve")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"smooth=0\.9&x=tokens&log=1&from=[\d.]+&to=[\d.]+"))
+    page.reload()
+    expect(page.get_by_role("button", name="Whole curve")).to_be_visible()
+    page.keyboard.press("0")
+    expect(page.get_by_role("button", name="Whole curve")).to_be_hidden()
+    expect(page).not_to_have_url(re.compile("from="))
+
+
+# ---------------------------------------------------------------------- the list
+
+
+def test_rows_move_in_place_and_new_runs_appear(
+    visit: Visit, live_run: LiveRun, store: RunStore
+) -> None:
+    page = visit.page
+    live_run.train(10)
+    page.goto("/")
+    row = page.locator(f"tr[data-run='{live_run.run_id}']")
+    expect(row).to_contain_text("8.9000")
+    row.locator("input[name=run]").check()
+    live_run.train(10)
+    expect(row).to_contain_text("8.8000")
+    expect(row.locator("input[name=run]")).to_be_checked()
+    expect(page.locator("#bulk")).to_contain_text("1 selected")
+    other = LiveRun(store.workspace, "another")
+    expect(page.locator(f"tr[data-run='{other.run_id}']")).to_contain_text("another")
+    other.end()
+    expect(page.locator(f"tr[data-run='{other.run_id}']")).to_contain_text("Completed")
+    store.delete(other.run_id)
+    expect(page.locator(f"tr[data-run='{other.run_id}']")).to_have_count(0)
+
+
+def test_the_list_is_worked_by_keyboard(visit: Visit, make_run: MakeRun) -> None:
+    page = visit.page
+    runs = [make_run(name=name, tags=["keys"]) for name in ("alpha", "omega")]
+    page.goto("/?tag=keys")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.locator("#bulk")).to_contain_text("2 selected")
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    expect(page).to_have_url(re.compile("/compare"))
+    expect(page.locator("h1")).to_have_text("2 runs compared")
+    page.go_back()
+    page.keyboard.press("/")
+    page.wait_for_function("() => window.htmx")
+    page.keyboard.type("omega")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page).to_have_url(re.compile("q=omega"))
+    expect(page.locator("#search")).to_be_focused()
+    page.locator("#search").blur()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"/runs/{runs[1].run_id}"))
+
+
+# ---------------------------------------------------------------------- the new-run form
+
+
+def test_the_form_shows_what_it_makes_and_marks_mistakes(visit: Visit) -> None:
+    page = visit.page
+    page.goto("/runs/new")
+    page.wait_for_function("() => window.htmx")
+    page.get_by_label("Batch size").fill("2")
+    expect(page.locator("#plan")).to_contain_text("--set training.batch_size=2")
+    expect(page.locator("#plan")).to_contain_text("512")
+    page.get_by_label("Epochs", exact=True).fill("0")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator("#training-epochs-error")).to_contain_text("0 is not allowed")
+    expect(page.get_by_label("Epochs", exact=True)).to_be_focused()
+    expect(page.get_by_label("Batch size")).to_have_value("2")
+    visit.shot("new run with a mistake")
+    visit.complaints[:] = [text for text in visit.complaints if "422" not in text]
+
+
+# ---------------------------------------------------------------------- every page
+
+
+def test_the_look_of_every_page(
+    visit: Visit, live_run: LiveRun, make_run: MakeRun, browser: Browser, dashboard: Dashboard
+) -> None:
+    """No page is wider than a telephone or complains, in either theme; pictures are kept."""
+    live_run.train(150)
+    live_run.evaluate()
+    error = ErrorRecord(kind="data", message="There is no text.", hint="Name another file.")
+    failed = make_run(name="failed", status="failed", error=error)
+    both = f"/compare?run={live_run.run_id}&run={failed.run_id}"
+    page = visit.page
+    for theme, width in (("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        for name, path in (
+            ("runs", "/"),
+            ("run", f"/runs/{live_run.run_id}"),
+            ("failed run", f"/runs/{failed.run_id}"),
+            ("new run", "/runs/new"),
+            ("compare", both),
+            ("help", "/help"),
+        ):
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+            if name == "run":
+                wait_for_step(page, 150)
+                expect(page.locator(f"{LOSS} canvas")).to_be_visible()
+            visit.shot(f"{name} {theme} {width}")
+
+
+def test_the_theme_is_switched_and_kept(visit: Visit) -> None:
+    page = visit.page
+    page.emulate_media(color_scheme="light")
+    page.goto("/help")
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.keyboard.press("t")
+    dark = page.evaluate(ground)
+    page.reload()
+    assert light != dark
+    assert page.evaluate(ground) == dark
+
+
+# ---------------------------------------------------------------------- the network and the CDN
+
+
+@pytest.mark.parametrize("network", ["blocked", "hanging", "there"])
+def test_the_page_is_whole_within_a_second_whatever_the_network(
+    browser: Browser, dashboard: Dashboard, make_run: MakeRun, network: str
+) -> None:
+    make_run(name="one")
+    context = browser.new_context(base_url=dashboard.url)
+    page, held = context.new_page(), list[Route]()
+    loads: list[str] = []
+    page.on("request", lambda request: loads.append(request.url))
+    vendored = (asset_dir("static") / "vendor" / "htmx.min.js").read_text()
+    answers: dict[str, Callable[[Route], None]] = {
+        "blocked": lambda route: route.abort(),
+        "hanging": lambda route: held.append(route),
+        "there": lambda route: route.fulfill(
+            body=vendored,
+            content_type="text/javascript",
+            headers={"Access-Control-Allow-Origin": "*"},
+        ),
+    }
+    page.route(CDN, answers[network])
+    page.goto("/")  # Waits for the load event: a script that hangs must not hold it up.
+    page.wait_for_function("() => window.htmx", timeout=3000)
+    milliseconds = page.evaluate("() => performance.now()")
+    for route in held:
+        route.fulfill(body="window.ranTwice = true", content_type="text/javascript",
+                      headers={"Access-Control-Allow-Origin": "*"})  # fmt: skip
+    expect(page.locator("tbody")).to_contain_text("one")
+    fell_back = any(url.endswith("/vendor/htmx.min.js") for url in loads)
+    # A slow machine may lose patience with a network that is there: that is no mistake.
+    assert fell_back or network == "there"
+    assert page.evaluate("() => window.htmx.version") == "2.0.11"
+    assert page.evaluate("() => window.ranTwice") is None
+    context.close()
+    assert milliseconds < 3000
+
+
+def test_everything_is_there_without_scripts(
+    browser: Browser, dashboard: Dashboard, live_run: LiveRun
+) -> None:
+    live_run.train(20)
+    live_run.evaluate()
+    context = browser.new_context(base_url=dashboard.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("link", name="live", exact=True).first.click()
+    expect(page.locator("h1")).to_have_text("live")
+    expect(page.locator(".chart-picture")).to_be_visible()
+    expect(page.locator("[data-field=train_loss]").first).to_have_text("8.8000")
+    live_run.train(20)
+    page.get_by_role("link", name="Show the current numbers").click()
+    expect(page.locator("[data-field=train_loss]").first).to_have_text("8.6000")
+    context.close()
+
+
+def test_delete_is_asked_and_undone(visit: Visit, make_run: MakeRun, store: RunStore) -> None:
+    page, run = visit.page, make_run(name="junk")
+    page.goto(f"/runs/{run.run_id}")
+    page.get_by_label("More actions").click()
+    page.get_by_role("link", name="Delete …").click()
+    page.get_by_role("button", name="Delete the run").click()
+    expect(page.locator("#messages")).to_contain_text("“junk” was deleted")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("h1")).to_have_text("junk")
+    assert json.loads(run.paths.state.read_text())["status"] == "completed"

@@ -1,0 +1,393 @@
+"""The process that holds a model, talked to as a viewer does; what it is asked is checked first."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.texts import tiny_config, write_text
+from trainer.children import environment
+from trainer.config import Config, ModelShape, as_flat, model_shape
+from trainer.engine import checkpoint, corpus, evaluation, tokenization
+from trainer.engine.model import GPT
+from trainer.errors import (
+    CheckpointError,
+    DataError,
+    DeviceError,
+    NotFoundError,
+    TrainerError,
+    UsageError,
+)
+from trainer.inference.client import ModelProcess, error_from
+from trainer.inference.request import GenerationSettings
+from trainer.store.process import identify
+
+# ---------------------------------------------------------------------- what can be asked
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"prompt": 3}, "prompt = 3 is not text."),
+        ({"prompt": None}, "prompt = None is not text."),
+        ({"prompt": "x" * 1_000_001}, "prompt is 1,000,001 characters long"),
+        ({"max_new_tokens": 0}, "max_new_tokens = 0 is not a whole number from 1 to 100000."),
+        ({"max_new_tokens": 100_001}, "max_new_tokens = 100001 is not"),
+        ({"max_new_tokens": 2.5}, "max_new_tokens = 2.5 is not"),
+        ({"max_new_tokens": True}, "max_new_tokens = True is not"),
+        ({"max_new_tokens": "5"}, "max_new_tokens = '5' is not"),
+        ({"temperature": -0.1}, "temperature = -0.1 is not a number of 0 or more."),
+        ({"temperature": math.nan}, "temperature = nan is not"),
+        ({"temperature": math.inf}, "temperature = inf is not"),
+        ({"temperature": None}, "temperature = None is not"),
+        ({"top_k": 0}, "top_k = 0 is not a whole number of 1 or more."),
+        ({"top_p": 0}, "top_p = 0 is not a number above 0 and up to 1."),
+        ({"top_p": 1.1}, "top_p = 1.1 is not"),
+        ({"min_p": math.nan}, "min_p = nan is not"),
+        ({"repetition_penalty": 0}, "repetition_penalty = 0 is not a number above 0."),
+        ({"seed": -1}, "seed = -1 is not a whole number from 0"),
+        ({"seed": 2**63}, "seed = 9223372036854775808 is not"),
+        ({"stop": [""]}, "stop = ('',) is not a list of at most 16 texts that are not empty."),
+        ({"stop": "x"}, "stop = 'x' is not a list"),
+        ({"stop": ["x"] * 17}, "is not a list of at most 16"),
+        ({"heat": 1}, "There is no generation setting 'heat'."),
+    ],
+)
+def test_a_wrong_setting_is_told_in_words(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        GenerationSettings.from_values(values)
+    assert words in refused.value.message
+
+
+def test_all_wrong_settings_are_told_together() -> None:
+    with pytest.raises(UsageError, match=r"temperature = -1 .* top_k = 0 "):
+        GenerationSettings(temperature=-1, top_k=0).validate()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"temperature": 0, "top_k": 10**9, "top_p": 1, "min_p": 1.0},
+        {"seed": 0, "stop": ["\n\n", "END"]},
+        {"repetition_penalty": 0.5, "max_new_tokens": 100_000},
+    ],
+)
+def test_right_settings_pass(values: dict[str, Any]) -> None:
+    GenerationSettings.from_values(values)
+
+
+def test_a_seed_is_drawn_when_none_is_given() -> None:
+    seeds = {GenerationSettings().with_seed().seed for _ in range(20)}
+    assert len(seeds) > 1
+    assert None not in seeds
+    assert GenerationSettings(seed=4).with_seed().seed == 4
+
+
+# ---------------------------------------------------------------------- a model to ask
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint of an untrained but real model, with its text and its token files."""
+
+    config: Config
+    checkpoint: Path
+    data_dir: Path
+    text: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    text = write_text(folder / "text.txt", 20_000)
+    config = tiny_config(text)
+    made = Trained(config, folder / "latest.pt", folder / "data", text)
+    checkpoint.save(made.checkpoint, payload_of(made, seed=1))
+    return made
+
+
+def payload_of(made: Trained, seed: int) -> dict[str, Any]:
+    words = corpus.load(made.config.data, made.data_dir / "datasets", lambda _: None)
+    tokens = tokenization.prepare(words, made.config.data, made.data_dir, lambda _: None)
+    shape: ModelShape = model_shape(made.config.model)
+    torch.manual_seed(seed)
+    model = GPT(shape, tokens.tokenizer.vocab_size, made.config.training.seq_length)
+    flat = as_flat(made.config)
+    return {
+        "model": model.state_dict(),
+        "optimizer": {},
+        "config": {key: list(v) if isinstance(v, tuple) else v for key, v in flat.items()},
+        "shape": {name: getattr(shape, name) for name in shape.__dataclass_fields__},
+        "vocab_size": tokens.tokenizer.vocab_size,
+        "context": made.config.training.seq_length,
+        "tokenizer": tokens.tokenizer.to_json(),
+        "corpus_key": tokens.key,
+        "segments": [],
+        "step": seed,
+        "epoch": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ModelProcess]:
+    """One child for most tests: its start takes seconds."""
+    os.environ["LLM_TRAINER_INFERENCE_DEVICE"] = "cpu"
+    with ModelProcess() as running:
+        yield running
+    del os.environ["LLM_TRAINER_INFERENCE_DEVICE"]
+
+
+SHORT = GenerationSettings(prompt="The", max_new_tokens=8, seed=3)
+ENDLESS = GenerationSettings(max_new_tokens=100_000, seed=3)
+
+
+# ---------------------------------------------------------------------- writing
+
+
+def test_a_text_comes_piece_by_piece_and_then_whole(
+    process: ModelProcess, trained: Trained
+) -> None:
+    *tokens, done = process.generate(trained.checkpoint, SHORT)
+    assert {event["type"] for event in tokens} == {"token"}
+    assert done["type"] == "done"
+    assert done["text"] == "".join(event["text"] for event in tokens)
+    assert (done["tokens"], done["seed"], done["finish_reason"]) == (8, 3, "length")
+    assert done["tokens_per_second"] > 0
+
+
+def test_the_result_has_exactly_the_promised_keys(process: ModelProcess, trained: Trained) -> None:
+    result = process.generate(trained.checkpoint, SHORT).result()
+    assert sorted(result) == ["finish_reason", "seed", "text", "tokens", "tokens_per_second"]
+
+
+def test_a_seed_that_was_drawn_writes_the_same_again(
+    process: ModelProcess, trained: Trained
+) -> None:
+    free = GenerationSettings(prompt="The", max_new_tokens=20)
+    first = process.generate(trained.checkpoint, free).result()
+    again = GenerationSettings(prompt="The", max_new_tokens=20, seed=first["seed"])
+    assert process.generate(trained.checkpoint, again).result()["text"] == first["text"]
+
+
+def test_a_replaced_checkpoint_is_read_anew(process: ModelProcess, trained: Trained) -> None:
+    path = trained.checkpoint.with_name("changing.pt")
+    checkpoint.link(trained.checkpoint, path)
+    before = process.generate(path, SHORT).result()["text"]
+    checkpoint.save(path, payload_of(trained, seed=2))
+    assert process.generate(path, SHORT).result()["text"] != before
+
+
+def test_a_cancelled_text_keeps_what_came(process: ModelProcess, trained: Trained) -> None:
+    job = process.generate(trained.checkpoint, ENDLESS)
+    events = iter(job)
+    first = next(events)
+    job.cancel()
+    *_, done = events
+    assert done["finish_reason"] == "cancelled"
+    assert done["text"].startswith(first["text"])
+    assert done["tokens"] < 100_000
+
+
+def test_a_job_left_early_is_cancelled(process: ModelProcess, trained: Trained) -> None:
+    with process.generate(trained.checkpoint, ENDLESS) as job:
+        next(iter(job))
+    assert job.result()["finish_reason"] == "cancelled"
+
+
+def test_texts_are_written_by_turns(process: ModelProcess, trained: Trained) -> None:
+    with process.generate(trained.checkpoint, ENDLESS) as endless:
+        next(iter(endless))
+        assert process.generate(trained.checkpoint, SHORT).result()["tokens"] == 8
+
+
+def test_a_wrong_setting_is_refused_before_anything_is_loaded(trained: Trained) -> None:
+    with pytest.raises(UsageError, match="top_k = 0"):
+        ModelProcess(["/no/such/program"]).generate(trained.checkpoint, GenerationSettings(top_k=0))
+
+
+# ---------------------------------------------------------------------- failures
+
+
+def test_a_missing_checkpoint_is_not_found(process: ModelProcess, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="There is no checkpoint"):
+        process.generate(tmp_path / "latest.pt", SHORT).result()
+
+
+def test_a_damaged_checkpoint_is_told_and_the_process_lives_on(
+    process: ModelProcess, trained: Trained, tmp_path: Path
+) -> None:
+    (tmp_path / "latest.pt").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="damaged") as refused:
+        process.generate(tmp_path / "latest.pt", SHORT).result()
+    assert refused.value.hint
+    assert process.generate(trained.checkpoint, SHORT).result()["tokens"] == 8
+
+
+def test_a_process_that_was_killed_is_told_and_started_again(trained: Trained) -> None:
+    with ModelProcess() as process:
+        with process.generate(trained.checkpoint, ENDLESS) as job:
+            events = iter(job)
+            next(events)
+            kill_child(process)
+            with pytest.raises(TrainerError, match=r"ended unexpectedly \(killed by SIGKILL\)"):
+                list(events)
+        assert process.generate(trained.checkpoint, SHORT).result()["tokens"] == 8
+
+
+def kill_child(process: ModelProcess) -> None:
+    assert process._child is not None
+    assert process._child._process is not None
+    os.kill(process._child._process.pid, signal.SIGKILL)
+
+
+def test_the_last_lines_of_a_process_that_fails_are_told(trained: Trained) -> None:
+    program = "import sys; sys.exit('torch is missing')"
+    with ModelProcess([sys.executable, "-c", program]) as process:
+        job = process.generate(trained.checkpoint, SHORT)
+        with pytest.raises(TrainerError, match=r"exit status 1\)") as failed:
+            job.result()
+    assert failed.value.hint == "torch is missing"
+
+
+def test_a_process_that_cannot_be_started_is_told(trained: Trained) -> None:
+    with (
+        ModelProcess(["/no/such/program"]) as process,
+        pytest.raises(TrainerError, match="cannot be started: No such file"),
+    ):
+        process.generate(trained.checkpoint, SHORT).result()
+
+
+def test_closing_ends_the_jobs_under_way(trained: Trained) -> None:
+    process = ModelProcess()
+    job = process.generate(trained.checkpoint, ENDLESS)
+    next(iter(job))
+    process.close()
+    with pytest.raises(TrainerError, match="was closed"):
+        job.result()
+
+
+def test_the_process_dies_with_its_owner(trained: Trained) -> None:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from trainer.inference.client import ModelProcess\n"
+        "from trainer.inference.request import GenerationSettings\n"
+        "process = ModelProcess()\n"
+        "settings = GenerationSettings(max_new_tokens=100_000)\n"
+        "next(iter(process.generate(Path(sys.argv[1]), settings)))\n"
+        "print(process._child._process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program, str(trained.checkpoint)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as owner:
+        assert owner.stdout is not None
+        child = int(owner.stdout.readline())
+        assert identify(child) is not None
+        owner.kill()
+    deadline = time.monotonic() + 20
+    while identify(child) is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert identify(child) is None
+
+
+def test_what_is_printed_by_chance_does_not_disturb_the_events(trained: Trained) -> None:
+    program = (
+        "from trainer.inference import service; import os\n"
+        "real = service.checkpoint.load_model\n"
+        "def load(*a):\n"
+        "    print('stray'); os.system('echo stray')\n"
+        "    return real(*a)\n"
+        "service.checkpoint.load_model = load\n"
+        "service.main()\n"
+    )
+    with ModelProcess([sys.executable, "-c", program]) as process:
+        assert process.generate(trained.checkpoint, SHORT).result()["tokens"] == 8
+
+
+@pytest.mark.parametrize("kind", [NotFoundError, CheckpointError, DeviceError, TrainerError])
+def test_an_error_keeps_its_class_on_the_way(kind: Callable[[str, str], TrainerError]) -> None:
+    error = error_from(kind("What happened.", "What to do.").as_dict())
+    assert (type(error), error.message, error.hint) == (kind, "What happened.", "What to do.")
+
+
+def test_an_error_of_an_unknown_kind_is_still_an_error() -> None:
+    error = error_from({"kind": "configuration", "message": "m", "hint": "h"})
+    assert type(error) is TrainerError
+
+
+# ---------------------------------------------------------------------- scoring
+
+
+def test_a_split_is_scored_as_the_evaluation_says(process: ModelProcess, trained: Trained) -> None:
+    job = process.evaluate(trained.checkpoint, data_dir=trained.data_dir, split="test")
+    *progress, done = job
+    loaded = checkpoint.load_model(trained.checkpoint, torch.device("cpu"))
+    tokens = tokenization.open_prepared(trained.data_dir, loaded.payload["corpus_key"], "")
+    assert tokens is not None
+    split = tokens.splits["test"]
+    expected = evaluation.evaluate(
+        loaded.model,
+        split.tokens,
+        seq_length=32,
+        stride=16,
+        words=split.words,
+        byte_count=split.bytes,
+        batch_size=4,
+        device=torch.device("cpu"),
+        autocast=contextlib.nullcontext,
+    )
+    assert expected is not None
+    assert progress[-1]["done"] == progress[-1]["total"] == expected.tokens
+    assert {event["phase"] for event in progress} == {"evaluating"}
+    assert {key: done[key] for key in done if key not in ("id", "type")} == {
+        "split": "test",
+        "loss": pytest.approx(expected.loss),
+        "word_perplexity": pytest.approx(expected.word_perplexity),
+        "bits_per_byte": pytest.approx(expected.bits_per_byte),
+        "words": split.words,
+        "tokens": expected.tokens,
+    }
+
+
+def test_token_files_that_were_deleted_are_built_again(
+    process: ModelProcess, trained: Trained, tmp_path: Path
+) -> None:
+    def score(data_dir: Path) -> dict[str, Any]:
+        return process.evaluate(trained.checkpoint, data_dir=data_dir, split="validation").result()
+
+    assert score(tmp_path / "elsewhere") == score(trained.data_dir)
+
+
+def test_another_text_is_refused(process: ModelProcess, trained: Trained, tmp_path: Path) -> None:
+    kept = trained.text.with_suffix(".kept")
+    shutil.copy(trained.text, kept)
+    write_text(trained.text, 19_000)
+    try:
+        with pytest.raises(DataError, match="is not the one this run learned from"):
+            process.evaluate(trained.checkpoint, data_dir=tmp_path / "d", split="test").result()
+    finally:
+        shutil.move(kept, trained.text)
+
+
+def test_a_cancelled_evaluation_fails_with_that_reason(
+    process: ModelProcess, trained: Trained
+) -> None:
+    job = process.evaluate(trained.checkpoint, data_dir=trained.data_dir, split="test")
+    events = iter(job)
+    next(events)
+    job.cancel()
+    with pytest.raises(TrainerError, match="The evaluation was cancelled"):
+        list(events)

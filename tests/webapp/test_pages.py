@@ -1,0 +1,666 @@
+"""The pages as plain HTML: what they show, and what their forms do, without any script."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from tests.conftest import MakeRun
+from trainer.config import SETTINGS, Config, Layer, build
+from trainer.errors import ConflictError, DataError, TrainerError
+from trainer.runs import Run, RunStore
+from trainer.store.metrics import MetricsWriter
+from trainer.store.records import ErrorRecord
+from webapp import Services
+from webapp.pages import run_list
+from webapp.shortcuts import SHORTCUTS
+
+Send = Callable[..., TestResponse]
+
+
+@pytest.fixture
+def send(web: FlaskClient) -> Send:
+    """Send a form with its token, as a browser would after loading a page."""
+    page = web.get("/runs/new").text
+    token = field_of(page, "csrf_token")
+
+    def post(path: str, *, follow: bool = False, **values: Any) -> TestResponse:
+        data = {name.replace("__", "."): value for name, value in values.items()}
+        return web.post(path, data=data | {"csrf_token": token}, follow_redirects=follow)
+
+    return post
+
+
+def field_of(page: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, f"no field {name}"
+    return found[1]
+
+
+def with_checkpoint(run: Run, name: str = "latest", step: int = 10) -> Run:
+    run.paths.checkpoints.mkdir(parents=True, exist_ok=True)
+    run.paths.checkpoint(name).write_bytes(b"weights")
+    facts = {"step": step, "epoch": 1, "val_loss": 3.5, "bytes": 7}
+    sidecar = run.paths.checkpoints / f"{name}.pt.json"
+    sidecar.write_text(json.dumps(facts))
+    return run
+
+
+# ---------------------------------------------------------------------- every page
+
+
+class Links(HTMLParser):
+    """Collects where a page leads, and checks what the content security policy forbids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.forbidden: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "a" and values.get("href"):
+            self.found.add(str(values["href"]).partition("#")[0])
+        inline = [name for name in values if name == "style" or name.startswith("on")]
+        script = tag == "script" and not values.get("src") and "json" not in (values["type"] or "")
+        if inline or tag == "style" or script:
+            self.forbidden.append(f"<{tag} {inline}>")
+
+
+def read_links(page: str) -> Links:
+    links = Links()
+    links.feed(page)
+    return links
+
+
+@pytest.fixture
+def everything(make_run: MakeRun) -> Run:
+    """A workspace with a run of every sort; the one that has all is returned."""
+    make_run(status="failed", error=ErrorRecord(kind="data", message="No text.", hint="Give it."))
+    make_run(status="stopped", name="<b>bold</b>", tags=["a&b"])
+    run = make_run(
+        points=20, step=20, total_steps=20, name="whole", train_loss=3.1, best_val_loss=3.25
+    )
+    writer = MetricsWriter(run.paths.metrics)
+    row = {"step": 20, "val_loss": 3.25, "val_word_perplexity": 90.5, "val_bits_per_byte": 1.4}
+    event = {"at": "2026-01-02T03:04:05Z", "kind": "saved", "level": "info", "message": "Saved."}
+    sample = {"step": 20, "prompt": "The history of", "text": " <i>Rome</i>"}
+    writer.write([("evaluations", row), ("events", event), ("samples", sample)])
+    writer.close()
+    run.paths.train_log.write_text("2026-01-02T03:04:05.000Z WARNING careful\n")
+    return with_checkpoint(run)
+
+
+def test_every_page_that_is_linked_opens(web: FlaskClient, everything: Run) -> None:
+    waiting, seen = ["/"], {"/"}
+    while waiting:
+        path = waiting.pop()
+        answer = web.get(path)
+        if not path.endswith("/train.log"):  # The other runs have logged nothing.
+            assert answer.status_code == 200, path
+        if answer.mimetype != "text/html":
+            continue
+        links = read_links(answer.text)
+        assert links.forbidden == [], path
+        new = {link for link in links.found if link.startswith("/")} - seen
+        seen |= new
+        waiting += new
+    assert {f"/runs/{everything.run_id}", "/runs/new", "/playground", "/help"} <= seen
+    assert f"/runs/{everything.run_id}/metrics.csv" in seen
+
+
+def test_names_and_texts_are_escaped(web: FlaskClient, everything: Run) -> None:
+    assert "&lt;b&gt;bold&lt;/b&gt;" in web.get("/").text
+    page = web.get(f"/runs/{everything.run_id}").text
+    assert "&lt;i&gt;Rome&lt;/i&gt;" in page
+    assert "<i>Rome" not in page
+
+
+def test_the_shortcut_table_is_in_the_page(web: FlaskClient) -> None:
+    page = web.get("/help").text
+    for group in SHORTCUTS:
+        for shortcut in group.shortcuts:
+            assert f'data-shortcut="{shortcut.key}"' in page
+            assert shortcut.words in page
+
+
+# ---------------------------------------------------------------------- the list
+
+
+def test_an_empty_workspace_offers_the_quickstart(web: FlaskClient) -> None:
+    page = web.get("/").text
+    assert "Train your first language model" in page
+    assert 'action="/runs/quickstart"' in page
+
+
+def test_a_row_shows_what_matters(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(
+        points=3,
+        name="baseline",
+        tags=["sweep"],
+        status="stopped",
+        step=3,
+        train_loss=4.8,
+        best_val_loss=4.9,
+        best_val_word_perplexity=512.25,
+        tokens_per_second=2000.0,
+        elapsed_seconds=65.0,
+        device_name="NVIDIA A30",
+        dataset="WikiText-2",
+    )
+    page = web.get("/").text
+    for words in (
+        f"/runs/{run.run_id}",
+        "baseline",
+        "sweep",
+        "Stopped",
+        "4.8000",
+        "4.9000",
+        "512.2",
+        "2,000 tok/s",
+        "1 min 5 s",
+        "NVIDIA A30",
+        "WikiText-2",
+        'points="1.5,1.5 44.0,11.0 86.5,20.5"',
+    ):
+        assert words in page
+
+
+def test_the_list_is_filtered_and_sorted_by_its_address(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    make_run(name="first", train_loss=2.0, tags=["x"])
+    make_run(name="second", train_loss=1.0, status="failed")
+    both = web.get("/?sort=train_loss").text
+    assert both.index(">second<") < both.index(">first<")
+    assert 'aria-sort="ascending"' in both
+    assert ">first<" not in web.get("/?status=failed").text
+    assert ">second<" not in web.get("/?tag=x").text
+    assert "No run has “nothing”" in web.get("/?q=nothing").text
+
+
+def test_htmx_gets_the_table_alone(web: FlaskClient, make_run: MakeRun) -> None:
+    make_run(name="first")
+    answer = web.get("/", headers={"HX-Request": "true"})
+    assert answer.text.lstrip().startswith('<div class="table-frame')
+    assert "<html" not in answer.text
+    assert "HX-Request" in answer.headers["Vary"]
+    assert "HX-Request" in web.get("/").headers["Vary"]
+
+
+def test_a_wrong_address_is_refused_in_words(web: FlaskClient) -> None:
+    answer = web.get("/?sort=colour")
+    assert answer.status_code == 400
+    assert "is not a sort." in answer.text
+
+
+def test_many_runs_come_in_pages(
+    web: FlaskClient, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_list, "PAGE_SIZE", 2)
+    for number in range(3):
+        make_run(run_id=f"run-{number}")
+    first = web.get("/").text
+    assert ("run-2" in first, "run-0" in first) == (True, False)
+    onwards = re.search(r'href="(/\?cursor=[^"]+)"', first)
+    assert onwards is not None
+    second = web.get(onwards[1]).text
+    assert ("/runs/run-2" in second, "/runs/run-0" in second) == (False, True)
+
+
+def test_a_pin_keeps_the_list_as_it_was(send: Send, make_run: MakeRun, store: RunStore) -> None:
+    run = make_run()
+    answer = send(f"/runs/{run.run_id}/annotate", pinned="true", back="/?status=completed")
+    assert (answer.status_code, answer.location) == (303, "/?status=completed")
+    assert store.get(run.run_id).annotations.pinned
+
+
+@pytest.mark.parametrize("back", ["https://evil.example/", "//evil.example", "/runs/new", ""])
+def test_the_way_back_leads_to_the_list_alone(send: Send, make_run: MakeRun, back: str) -> None:
+    run = make_run()
+    assert send(f"/runs/{run.run_id}/annotate", pinned="true", back=back).location == "/"
+
+
+# ---------------------------------------------------------------------- several runs at once
+
+
+def test_several_runs_are_tagged_and_archived(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    ids = [make_run().run_id, make_run().run_id]
+    assert (
+        "2 runs were tagged."
+        in send("/runs/bulk", follow=True, run=ids, action="tag", tag="kept").text
+    )
+    send("/runs/bulk", run=ids, action="archive")
+    notes = [store.get(run_id).annotations for run_id in ids]
+    assert [(note.tags, note.archived) for note in notes] == [(["kept"], True)] * 2
+
+
+def test_what_is_refused_for_one_run_is_told_and_the_rest_is_done(
+    send: Send, make_run: MakeRun
+) -> None:
+    run = make_run()
+    page = send("/runs/bulk", follow=True, run=[run.run_id, "gone"], action="archive").text
+    assert "1 run was archived." in page
+    assert "There is no run &#39;gone&#39;" in page
+
+
+def test_several_runs_are_deleted_after_a_question_and_can_be_brought_back(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    ids = [make_run().run_id, make_run().run_id]
+    question = send("/runs/bulk", run=ids, action="delete")
+    assert "Delete 2 runs?" in question.text
+    assert store.list().total == 2
+    done = send("/runs/bulk", follow=True, run=ids, action="delete", confirmed="true")
+    assert store.list().total == 0
+    assert "2 runs were deleted" in done.text
+    assert all(f'name="run" value="{run_id}"' in done.text for run_id in ids)
+    send("/runs/restore", run=ids)
+    assert store.list().total == 2
+
+
+def test_selected_runs_are_compared(send: Send) -> None:
+    assert send("/runs/bulk", run=["a", "b"], action="compare").location == ("/compare?run=a&run=b")
+
+
+def test_nothing_selected_and_nonsense_are_refused(send: Send, make_run: MakeRun) -> None:
+    assert "No run is selected." in send("/runs/bulk", follow=True, action="tag").text
+    assert send("/runs/bulk", run=[make_run().run_id], action="fly").status_code == 400
+
+
+# ---------------------------------------------------------------------- a new run
+
+
+@pytest.fixture
+def created(parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Runs are made without a process; what was asked for is collected."""
+    asked: list[Any] = []
+
+    def create(config: Config, **given: Any) -> str:
+        asked.append((config, given))
+        return make_run(config=config).run_id
+
+    monkeypatch.setattr(parts.store, "create", create)
+    return asked
+
+
+def test_the_form_has_a_field_for_every_setting(web: FlaskClient) -> None:
+    page = web.get("/runs/new").text
+    missing = [
+        key
+        for key, setting in SETTINGS.items()
+        if f'name="{key}"' not in page or setting.help[:30] not in page.replace("&#39;", "'")
+    ]
+    assert missing == []
+
+
+def test_a_run_is_started_with_what_was_typed(
+    send: Send, created: list[Any], store: RunStore
+) -> None:
+    answer = send(
+        "/runs/new", training__epochs="5", device__strict=["false", "true"],
+        name=" mine ", tags="a, b",
+    )  # fmt: skip
+    (config, given), run = created[0], store.list().runs[0]
+    assert (answer.status_code, answer.location) == (303, f"/runs/{run.run_id}")
+    assert config == build(Layer("test", {"training.epochs": 5, "device.strict": True}))
+    assert (given["name"], given["tags"], given["parent"]) == ("mine", ("a", "b"), None)
+    assert given["command"][:4] == ("llm-trainer", "train", "--set", "training.epochs=5")
+
+
+def test_mistakes_are_shown_at_their_fields_and_nothing_is_lost(
+    send: Send, created: list[Any]
+) -> None:
+    answer = send("/runs/new", training__epochs="0", training__batch_size="x", name="mine")
+    assert answer.status_code == 422
+    assert "2 settings are wrong." in answer.text
+    assert "0 is not allowed: a whole number from 1 to 100000." in answer.text
+    assert 'id="training-epochs" name="training.epochs" value="0"' in answer.text
+    assert 'id="name" name="name" value="mine"' in answer.text
+    assert created == []
+
+
+def test_a_mistake_in_a_folded_section_unfolds_it(send: Send) -> None:
+    page = send("/runs/new", model__dropout="2").text
+    assert page.count('<details class="fold" open>') == 1
+
+
+def test_what_the_launcher_refuses_stands_at_its_field(
+    send: Send, parts: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise DataError("There is no text in it.", "Name another.")
+
+    monkeypatch.setattr(parts.store, "create", refuse)
+    answer = send("/runs/new", data__dataset_name="void.txt")
+    assert answer.status_code == 422
+    assert "There is no text in it. Name another." in answer.text
+    assert 'value="void.txt"' in answer.text
+
+
+def test_a_form_that_is_sent_twice_starts_one_run(send: Send, created: list[Any]) -> None:
+    first = send("/runs/new", submission="abc")
+    second = send("/runs/new", submission="abc")
+    assert first.location == second.location
+    assert len(created) == 1
+
+
+def test_a_clone_has_the_settings_of_its_run(
+    web: FlaskClient, send: Send, make_run: MakeRun, created: list[Any]
+) -> None:
+    config = build(Layer("test", {"training.epochs": 9, "model.preset": "small"}))
+    run = make_run(name="old", tags=["x"], config=config)
+    page = web.get(f"/runs/new?from={run.run_id}").text
+    assert 'id="training-epochs" name="training.epochs" value="9"' in page
+    assert 'value="old (copy)"' in page
+    assert field_of(page, "parent") == run.run_id
+    send("/runs/new", parent=run.run_id)
+    assert created[0][1]["parent"] == run.run_id
+
+
+def test_a_parent_that_is_no_run_id_is_dropped(send: Send, created: list[Any]) -> None:
+    send("/runs/new", parent="../../etc")
+    assert created[0][1]["parent"] is None
+
+
+def test_a_shipped_configuration_fills_the_form(web: FlaskClient) -> None:
+    page = web.get("/runs/new?config=quickstart").text
+    assert 'name="data.fallback" value="python-docs" checked' in page
+    assert web.get("/runs/new?config=nonsense").status_code == 404
+
+
+def test_the_preview_says_what_the_form_amounts_to(send: Send) -> None:
+    page = send("/runs/new/preview", training__batch_size="4", training__seq_length="64").text
+    assert ">256<" in page
+    assert "--set training.batch_size=4" in page
+    wrong = send("/runs/new/preview", training__batch_size="0").text
+    assert "1 setting needs mending first" in wrong
+
+
+def test_the_quickstart_starts_once(send: Send, created: list[Any], store: RunStore) -> None:
+    answers = [send("/runs/quickstart", submission="abc") for _ in range(2)]
+    run = store.list().runs[0]
+    assert [answer.location for answer in answers] == [f"/runs/{run.run_id}"] * 2
+    assert [given["name"] for _, given in created] == ["quickstart"]
+
+
+def test_a_form_without_its_token_is_refused(web: FlaskClient, created: list[Any]) -> None:
+    assert web.post("/runs/new", data={"name": "x"}).status_code == 403
+    assert created == []
+
+
+# ---------------------------------------------------------------------- one run
+
+
+def test_a_run_page_tells_all_without_scripts(web: FlaskClient, everything: Run) -> None:
+    page = web.get(f"/runs/{everything.run_id}").text
+    for words in (
+        "step 20 of 20",
+        "3.1000",
+        "3.2500 best",
+        "Saved.",
+        "WARNING careful",
+        "The history of",
+        "Generate text with it",
+        "chart-picture",
+        "Show the current numbers",
+    ):
+        assert words in page
+
+
+@pytest.mark.parametrize("status", ["failed", "completed", "interrupted", "stopped"])
+def test_a_run_that_has_ended_can_be_resumed_and_not_stopped(
+    web: FlaskClient, make_run: MakeRun, status: str
+) -> None:
+    page = web.get(f"/runs/{make_run(status=status).run_id}").text
+    hidden = dict(re.findall(r'data-when="([^"]*)"( hidden)?>', page))
+    assert hidden["queued preparing running"] == " hidden"
+    assert hidden["stopping"] == " hidden"
+    assert hidden["stopped interrupted failed completed"] == ""
+
+
+def test_an_error_is_told_with_the_next_step(web: FlaskClient, make_run: MakeRun) -> None:
+    error = ErrorRecord(kind="training", message="The loss is not finite.", hint="Lower the rate.")
+    page = web.get(f"/runs/{make_run(status='failed', error=error).run_id}").text
+    assert "The loss is not finite." in page
+    assert "Lower the rate." in page
+
+
+def test_notices_are_told(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(notices=["Trains on python-docs because the hub did not answer."])
+    assert "Trains on python-docs because" in web.get(f"/runs/{run.run_id}").text
+
+
+def test_the_curves_can_be_taken_along(web: FlaskClient, make_run: MakeRun) -> None:
+    answer = web.get(f"/runs/{make_run(points=2).run_id}/metrics.csv")
+    assert answer.text.splitlines()[:2] == [
+        "step,epoch,tokens,elapsed_seconds,train_loss,val_loss,learning_rate,grad_norm,"
+        "tokens_per_second",
+        "1,0.01,1000,0.5,5.0,,0.001,1.0,2000.0",
+    ]
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_configuration_and_log_can_be_taken_along(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run()
+    assert web.get(f"/runs/{run.run_id}/config.toml").text.startswith("[data]")
+    assert web.get(f"/runs/{run.run_id}/train.log").status_code == 404
+    run.paths.train_log.write_text("one line\n")
+    answer = web.get(f"/runs/{run.run_id}/train.log")
+    assert (answer.text, answer.mimetype) == ("one line\n", "text/plain")
+
+
+@pytest.mark.parametrize("path", ["", "/resume", "/delete", "/checkpoints", "/metrics.csv"])
+def test_a_run_that_is_not_there_is_told(web: FlaskClient, path: str) -> None:
+    answer = web.get(f"/runs/none{path}")
+    assert answer.status_code == 404
+    assert "There is no run" in answer.text
+
+
+# ---------------------------------------------------------------------- stop
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_stop_asks_the_store_and_confirms(
+    send: Send, parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, kill: bool
+) -> None:
+    run, asked = make_run(status="stopped"), []
+
+    def stop(run_id: str, *, kill: bool) -> Run:
+        asked.append((run_id, kill))
+        return run
+
+    monkeypatch.setattr(parts.store, "stop", stop)
+    page = send(f"/runs/{run.run_id}/stop", follow=True, **({"now": "true"} if kill else {})).text
+    assert asked == [(run.run_id, kill)]
+    assert "The run is stopped." in page
+
+
+def test_a_stop_that_is_refused_is_told_where_it_was_asked_for(
+    send: Send, make_run: MakeRun
+) -> None:
+    run = make_run()
+    assert "is not active" in send(f"/runs/{run.run_id}/stop", follow=True).text
+
+
+# ---------------------------------------------------------------------- annotate
+
+
+def test_name_tags_and_notes_are_changed_together(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    run = make_run(name="old", tags=["a"])
+    send(f"/runs/{run.run_id}/annotate", name=" new ", tags="b, c", notes="one\r\ntwo")
+    notes = store.get(run.run_id).annotations
+    assert (notes.name, notes.tags, notes.notes) == ("new", ["b", "c"], "one\ntwo")
+
+
+def test_what_the_form_does_not_hold_stays(send: Send, make_run: MakeRun, store: RunStore) -> None:
+    run = make_run(name="old", tags=["a"])
+    send(f"/runs/{run.run_id}/annotate", archived="true")
+    notes = store.get(run.run_id).annotations
+    assert (notes.name, notes.tags, notes.archived) == ("old", ["a"], True)
+
+
+def test_a_name_that_is_too_long_is_told(send: Send, make_run: MakeRun) -> None:
+    run = make_run()
+    page = send(f"/runs/{run.run_id}/annotate", follow=True, name="x" * 200).text
+    assert "longer than 120 characters" in page
+
+
+# ---------------------------------------------------------------------- resume
+
+
+@pytest.fixture
+def resumable(make_run: MakeRun) -> Run:
+    run = make_run(status="stopped", step=10, total_steps=30, steps_per_epoch=10, epochs=3, epoch=1)
+    return with_checkpoint(with_checkpoint(run), "epoch-1")
+
+
+def test_the_resume_form_says_what_will_happen(web: FlaskClient, resumable: Run) -> None:
+    page = web.get(f"/runs/{resumable.run_id}/resume?from=epoch-1&more_epochs=2").text
+    assert 'value="epoch-1" checked' in page
+    assert "trains 40 more steps, to step 50" in page
+    sentence = web.get(
+        f"/runs/{resumable.run_id}/resume?more_epochs=nine", headers={"HX-Request": "true"}
+    ).text
+    assert sentence == "Choose a checkpoint and a whole number of epochs."
+
+
+def test_a_run_is_resumed_once(
+    send: Send, parts: Services, resumable: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def resume(run_id: str, **given: Any) -> Run:
+        asked.append((run_id, given))
+        return resumable
+
+    monkeypatch.setattr(parts.store, "resume", resume)
+    path = f"/runs/{resumable.run_id}/resume"
+    answers = [
+        send(path, **{"from": "epoch-1", "more_epochs": "2", "submission": "abc"}) for _ in "12"
+    ]
+    assert {answer.location for answer in answers} == {f"/runs/{resumable.run_id}"}
+    assert asked == [(resumable.run_id, {"more_epochs": 2, "source": "epoch-1"})]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"from": "latest", "more_epochs": "two"}, "&#39;two&#39; is not a whole number"),
+        ({"from": "nonsense", "more_epochs": "1"}, "is not a checkpoint"),
+    ],
+)
+def test_a_resume_that_cannot_be_is_told_beside_the_form(
+    send: Send, resumable: Run, given: dict[str, str], words: str
+) -> None:
+    answer = send(f"/runs/{resumable.run_id}/resume", **given)
+    assert answer.status_code == 422
+    assert words in answer.text
+    assert f'value="{given["more_epochs"]}"' in answer.text
+
+
+def test_without_a_checkpoint_a_clone_is_offered(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(status="failed")
+    assert "There is no checkpoint to go on from." in web.get(f"/runs/{run.run_id}/resume").text
+
+
+# ---------------------------------------------------------------------- delete
+
+
+def test_a_run_is_deleted_after_a_question_and_can_be_brought_back(
+    web: FlaskClient, send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    run = with_checkpoint(make_run(name="junk"))
+    question = web.get(f"/runs/{run.run_id}/delete").text
+    assert "Delete junk?" in question
+    assert "1 checkpoint of 7 B together" in question
+    page = send(f"/runs/{run.run_id}/delete", follow=True).text
+    assert "“junk” was deleted" in page
+    assert store.list().total == 0
+    answer = send("/runs/restore", run=run.run_id)
+    assert answer.location == f"/runs/{run.run_id}"
+    assert store.get(run.run_id).title == "junk"
+
+
+def test_a_run_that_is_active_cannot_be_deleted(
+    send: Send, parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run()
+
+    def refuse(_: str) -> None:
+        raise ConflictError("The run is active.", "Stop it first, then delete it.")
+
+    monkeypatch.setattr(parts.store, "delete", refuse)
+    assert "Stop it first, then delete it." in send(f"/runs/{run.run_id}/delete", follow=True).text
+
+
+# ---------------------------------------------------------------------- compare and playground
+
+
+def test_runs_are_compared(web: FlaskClient, make_run: MakeRun) -> None:
+    first = make_run(name="one", best_val_loss=3.5)
+    config = build(Layer("test", {"training.epochs": 9}))
+    second = make_run(name="two", best_val_loss=3.25, config=config)
+    page = web.get(f"/compare?run={first.run_id}&run={second.run_id}&run={first.run_id}").text
+    assert "2 runs compared" in page
+    assert '<td class="number best">3.2500' in page
+    assert "training.epochs" in page
+    assert "training.batch_size" not in page
+
+
+def test_one_run_cannot_be_compared(web: FlaskClient, make_run: MakeRun) -> None:
+    assert "Select two or more runs" in web.get(f"/compare?run={make_run().run_id}").text
+
+
+def test_a_text_is_written_without_scripts(send: Send, make_run: MakeRun) -> None:
+    run = with_checkpoint(make_run(name="poet"))
+    page = send("/playground", model=f"{run.run_id} latest", prompt="Tell", seed="5").text
+    assert '<span class="written-prompt">Tell</span><span>Once upon a time</span>' in page
+    assert "4 tokens · 100.0 tok/s · seed 5" in page
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "words"),
+    [
+        ({"temperature": "hot"}, 400, "temperature"),
+        ({"model": "none latest"}, 404, "There is no run"),
+        ({"prompt": "fail"}, 422, "The checkpoint is damaged."),
+    ],
+)
+def test_a_text_that_cannot_be_written_is_told(
+    send: Send, make_run: MakeRun, given: dict[str, str], status: int, words: str
+) -> None:
+    run = with_checkpoint(make_run())
+    answer = send("/playground", **{"model": f"{run.run_id} latest", "prompt": "x"} | given)
+    assert answer.status_code in (status, 500)
+    assert words in answer.text
+
+
+def test_without_a_checkpoint_nothing_can_write(web: FlaskClient, make_run: MakeRun) -> None:
+    make_run()
+    assert "No model can write yet" in web.get("/playground").text
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def test_an_error_page_says_what_to_do(app: Flask) -> None:
+    @app.get("/broken")
+    def broken() -> str:
+        raise TrainerError("It broke.", "Mend it.")
+
+    answer = app.test_client().get("/broken")
+    assert answer.status_code == 500
+    assert ("It broke." in answer.text, "Mend it." in answer.text) == (True, True)

@@ -1,0 +1,84 @@
+"""Going on with a run that has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from textual import on
+from textual.containers import Horizontal
+from textual.widget import Widget
+from textual.widgets import Button, Input, Label, Select, Static
+
+from trainer.runs import Checkpoint, Run, RunStore
+from trainer.tui import wording
+from trainer.tui.dialogs.dialog import Dialog, button
+from trainer.tui.dialogs.step_input import StepInput
+from trainer.tui.operations import Outcome
+
+
+class ResumeDialog(Dialog):
+    """Asks from which checkpoint, and for how many more epochs."""
+
+    heading = "Resume run"
+
+    def __init__(
+        self, store: RunStore, run: Run, checkpoints: Sequence[Checkpoint], more_epochs: int
+    ) -> None:
+        super().__init__()
+        self._store, self._target = store, run
+        self._checkpoints = {checkpoint.name: checkpoint for checkpoint in checkpoints}
+        self._more_epochs = more_epochs
+
+    def compose_body(self) -> Iterable[Widget]:
+        yield Label(f"{self._target.title}, {self._target.status}", markup=False)
+        with Horizontal(classes="field"):
+            yield Label("more epochs")
+            yield StepInput(self._more_epochs, id="more-epochs", minimum=0)
+        with Horizontal(classes="field"):
+            yield Label("from")
+            yield Select(
+                [(wording.checkpoint_words(c), name) for name, c in self._checkpoints.items()],
+                id="from",
+                allow_blank=False,
+                compact=True,
+            )
+        yield Static(id="consequence", markup=False)
+
+    def compose_buttons(self) -> Iterable[Widget]:
+        yield button("Resume  Enter", "resume", primary=True)
+        yield from super().compose_buttons()
+
+    @property
+    def _source(self) -> str:
+        return str(self.query_one("#from", Select).value)
+
+    @property
+    def _epochs(self) -> int:
+        return self.query_one("#more-epochs", StepInput).number
+
+    @on(Select.Changed)
+    @on(Input.Changed)
+    def tell_consequence(self) -> None:
+        """Say what resuming with these choices will do."""
+        words = wording.resume_words(self._target, self._checkpoints[self._source], self._epochs)
+        self.query_one("#consequence", Static).update(words)
+
+    @on(Input.Submitted)
+    @on(Button.Pressed, "#resume")
+    def resume(self) -> None:
+        """Give the run a new process."""
+        operation = partial(resume_run, self._store, self._target, self._epochs, self._source)
+        self.perform(operation, "Starting …")
+
+
+def resume_run(store: RunStore, target: Run, more_epochs: int, source: str) -> Outcome:
+    """Give a run a new process that goes on from a checkpoint.
+
+    Raises:
+        ConflictError: it is active, or complete and no epochs were added.
+        NotFoundError: there is no such checkpoint.
+    """
+    run = store.resume(target.run_id, more_epochs=more_epochs, source=source)
+    added = f", {more_epochs} more epochs" if more_epochs else ""
+    return Outcome(f"{run.title} goes on from {source}{added}.", run.run_id)

@@ -1,0 +1,87 @@
+"""What the shown run is doing: name, status, phase, progress, time left, trouble."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from trainer import formats
+from trainer.runs import Run, phase_words
+from trainer.store.records import State
+from trainer.tui import wording
+from trainer.tui.live_text import LiveText
+
+MOST_BAR_CELLS = 60
+
+
+class RunHeader(Vertical):
+    """A titled line, a line of progress, and what went wrong or must be known."""
+
+    def __init__(self) -> None:
+        super().__init__(id="run-header")
+        self._shown: tuple[Run, datetime] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield LiveText(id="run-title")
+        yield LiveText(id="run-progress")
+        yield LiveText(id="run-notes")
+
+    def show(self, run: Run, at: datetime) -> None:
+        """Show a run as it stood at a moment."""
+        self._shown = run, at
+        self._draw()
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._shown is None or not self.size.width:
+            return
+        run, at = self._shown
+        quiet = wording.quiet_words(run.state, at)
+        self.query_one("#run-title", LiveText).say(title_line(run, quiet, self.size.width))
+        progress = self.query_one("#run-progress", LiveText)
+        progress.display = run.active
+        progress.say(progress_line(run.state, self.size.width))
+        notes = self.query_one("#run-notes", LiveText)
+        lines = note_lines(run.state)
+        notes.display = bool(lines)
+        notes.say(Text("\n").join(lines))
+
+
+def title_line(run: Run, quiet: str, width: int) -> Text:
+    """Write name and status on a ruled line: ``── name ───── running ──``."""
+    status = Text(f" {run.status} ", wording.STATUS_STYLES[run.status])
+    if quiet:
+        status.append(f"· {quiet} ", "yellow")
+    name = Text(f" {run.title} ", "bold")
+    name.truncate(max(8, width - status.cell_len - 6), overflow="ellipsis")
+    rule = "─" * max(0, width - name.cell_len - status.cell_len - 4)
+    return Text.assemble(("──", "dim"), name, (rule, "dim"), status, ("──", "dim"))
+
+
+def progress_line(state: State, width: int) -> Text:
+    """Write phase, bar, percent and time left, leaving out the bar where there is no room."""
+    percent = wording.phase_percent(state)
+    words = Text(f" {phase_words(state)}", no_wrap=True, overflow="ellipsis")
+    left = f"  {formats.time_left(state.eta_seconds)}" if state.eta_seconds is not None else ""
+    share = f" {wording.percent_words(percent)}"
+    cells = min(MOST_BAR_CELLS, width - words.cell_len - len(share) - len(left) - 3)
+    if percent is None or cells < 8:
+        return words.append(f"  {share.strip()}{left}")
+    done, open_ = wording.bar(percent, cells)
+    return words.append("  ").append(done, "green").append(open_, "dim").append(share + left)
+
+
+def note_lines(state: State) -> list[Text]:
+    """Return why the run failed, and what must be known of it."""
+    lines = [Text.assemble(("note ", "yellow"), notice) for notice in state.notices]
+    if state.error is not None:
+        style = wording.STATUS_STYLES[state.status]
+        error = Text.assemble((f"{state.status} ", style), state.error.message)
+        lines.insert(0, error.append(f" {state.error.hint}", "italic"))
+    return lines

@@ -1,0 +1,281 @@
+"""The JSON interface: everything the pages show and do, for programs.
+
+Runs are named by their whole id, or ``latest``. Lists of rows are continued with ``after``, the
+id of the last row that is known.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec import UNSET, UnsetType
+
+from trainer import __version__
+from trainer import config as configuration
+from trainer.config import SETTINGS, Config, Layer, Setting
+from trainer.errors import UsageError
+from trainer.runs import Run, RunPage
+from trainer.store.metrics import SERIES
+from webapp.context import services
+from webapp.jsonio import json_answer
+from webapp.payloads import flag, json_body, names, optional_whole_number, text, whole_number
+
+api = Blueprint("api", __name__)
+
+MAX_ROW_ID = 2**62
+MAX_STEP = 10**12
+
+
+class NewRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/runs``: settings over a shipped configuration or the defaults."""
+
+    config: dict[str, Any] = {}
+    name: str | None = None
+    tags: list[str] = []
+    preset: str | None = None
+
+
+class Annotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``PATCH /api/runs/<id>``: what is left out stays, a null name is cleared."""
+
+    name: str | UnsetType | None = UNSET
+    tags: list[str] | UnsetType = UNSET
+    notes: str | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
+    archived: bool | UnsetType = UNSET
+
+
+class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/runs/<id>/stop``."""
+
+    now: bool = False
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/runs/<id>/resume``."""
+
+    more_epochs: Annotated[int, msgspec.Meta(ge=0)] = 0
+    source: str = msgspec.field(default="latest", name="from")
+
+
+def find_run(name: str) -> Run:
+    """Return a run by its whole id, or ``latest``.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    store = services().store
+    return store.get(store.resolve("latest") if name == "latest" else name)
+
+
+# ---------------------------------------------------------------------- runs
+
+
+@api.get("/api/runs")
+def list_runs() -> Response:
+    """``?status=&q=&tag=&sort=&limit=&cursor=&archived=`` → ``{"runs", "total", "next"}``."""
+    page = _listed()
+    return json_answer(
+        {"runs": [run.as_dict() for run in page.runs], "total": page.total, "next": page.next}
+    )
+
+
+def _listed() -> RunPage:
+    args = request.args
+    return services().store.list(
+        status=text(args, "status"),
+        query=text(args, "q") or "",
+        tag=text(args, "tag"),
+        sort=text(args, "sort") or "-created",
+        limit=whole_number(args, "limit", 100, 1, 1000),
+        cursor=text(args, "cursor"),
+        archived=flag(args, "archived"),
+    )
+
+
+@api.post("/api/runs")
+def create_run() -> tuple[Response, int]:
+    """``{"config": {"section.key": value}, "name", "tags", "preset"}`` → 201 ``{"run_id"}``."""
+    wanted = json_body(NewRun)
+    run_id = services().store.create(
+        _configured(wanted),
+        name=wanted.name,
+        tags=wanted.tags,
+        command=["POST", "/api/runs"],
+    )
+    return json_answer({"run_id": run_id}), 201
+
+
+def _configured(wanted: NewRun) -> Config:
+    """Build the configuration; a preset is a shipped name and never a path."""
+    shipped = configuration.shipped_configs()
+    if wanted.preset is not None and wanted.preset not in shipped:
+        raise UsageError(
+            f"'{wanted.preset[:80]}' is not a shipped configuration.",
+            f"There are: {', '.join(sorted(shipped))}.",
+        )
+    return configuration.load(wanted.preset, Layer("config", wanted.config))
+
+
+@api.get("/api/runs/<name>")
+def get_run(name: str) -> Response:
+    """The state of a run, with its name, tags and notes."""
+    return json_answer(find_run(name).as_dict())
+
+
+@api.patch("/api/runs/<name>")
+def annotate_run(name: str) -> Response:
+    """``{"name", "tags", "notes", "pinned", "archived"}`` → the state."""
+    given = json_body(Annotation)
+    changes = {
+        field: value
+        for field in given.__struct_fields__
+        if (value := getattr(given, field)) is not UNSET
+    }
+    if "name" in changes:
+        changes["name"] = changes["name"] or ""
+    run_id = find_run(name).run_id
+    return json_answer(services().store.annotate(run_id, **changes).as_dict())
+
+
+@api.delete("/api/runs/<name>")
+def delete_run(name: str) -> Response:
+    """Put a run into the trash → ``{"run_id", "restorable"}``."""
+    run_id = find_run(name).run_id
+    services().store.delete(run_id)
+    return json_answer({"run_id": run_id, "restorable": True})
+
+
+@api.post("/api/runs/<name>/restore")
+def restore_run(name: str) -> Response:
+    """Bring a deleted run back → its state."""
+    return json_answer(services().store.restore(name).as_dict())
+
+
+@api.post("/api/runs/<name>/stop")
+def stop_run(name: str) -> Response:
+    """``{"now"}``: checkpoint and stop, or end at once → the state."""
+    wanted = json_body(Stop)
+    run = services().store.stop(find_run(name).run_id, kill=wanted.now)
+    return json_answer(run.as_dict())
+
+
+@api.post("/api/runs/<name>/resume")
+def resume_run(name: str) -> Response:
+    """``{"more_epochs", "from"}`` → the state."""
+    wanted = json_body(Resume)
+    run = services().store.resume(
+        find_run(name).run_id, more_epochs=wanted.more_epochs, source=wanted.source
+    )
+    return json_answer(run.as_dict())
+
+
+# ---------------------------------------------------------------------- what a run has written
+
+
+@api.get("/api/runs/<name>/metrics")
+def run_metrics(name: str) -> Response:
+    """``?series=&from=&to=&after=&points=`` → ``{"last_step", "points", "of", "series"}``."""
+    args = request.args
+    with services().store.metrics(find_run(name).run_id) as reader:
+        answer = reader.series(
+            names(args, "series") or list(SERIES),
+            first=_step("from"),
+            last=_step("to"),
+            after=_step("after"),
+            points=whole_number(args, "points", 1000, 1, 20_000),
+        )
+    return json_answer(answer)
+
+
+def _step(name: str) -> int | None:
+    return optional_whole_number(request.args, name, -1, MAX_STEP)
+
+
+@api.get("/api/runs/<name>/samples")
+def run_samples(name: str) -> Response:
+    """``?after=&limit=`` → ``{"run_id", "samples"}``: continuations of the fixed prompts."""
+    return _rows(name, "samples")
+
+
+@api.get("/api/runs/<name>/events")
+def run_events(name: str) -> Response:
+    """``?after=&limit=`` → ``{"run_id", "events"}``: what has happened to the run."""
+    return _rows(name, "events")
+
+
+@api.get("/api/runs/<name>/system")
+def run_system(name: str) -> Response:
+    """``?after=&limit=`` → ``{"run_id", "system"}``: readings of GPU, processor and memory."""
+    return _rows(name, "system")
+
+
+def _rows(name: str, table: str) -> Response:
+    run_id = find_run(name).run_id
+    after = whole_number(request.args, "after", 0, 0, MAX_ROW_ID)
+    limit = whole_number(request.args, "limit", 500, 1, 5000)
+    with services().store.metrics(run_id) as reader:
+        return json_answer({"run_id": run_id, table: getattr(reader, table)(after, limit)})
+
+
+@api.get("/api/runs/<name>/log")
+def run_log(name: str) -> Response:
+    """``?tail=&name=train|worker`` → ``{"run_id", "name", "lines"}``."""
+    run_id = find_run(name).run_id
+    lines = whole_number(request.args, "tail", 200, 1, 10_000)
+    which = text(request.args, "name") or "train"
+    tail = services().store.log_tail(run_id, lines, which)
+    return json_answer({"run_id": run_id, "name": which, "lines": tail})
+
+
+@api.get("/api/runs/<name>/checkpoints")
+def run_checkpoints(name: str) -> Response:
+    """``{"run_id", "checkpoints"}``: latest, best, then epochs from the newest."""
+    run_id = find_run(name).run_id
+    return json_answer({"run_id": run_id, "checkpoints": services().store.checkpoints(run_id)})
+
+
+@api.get("/api/runs/<name>/config")
+def run_config(name: str) -> Response:
+    """``{"run_id", "config", "differences", "toml"}``; differences are those from the defaults."""
+    run_id = find_run(name).run_id
+    config = services().store.config(run_id)
+    return json_answer(
+        {
+            "run_id": run_id,
+            "config": configuration.as_flat(config),
+            "differences": configuration.differences(config),
+            "toml": services().store.config_text(run_id),
+        }
+    )
+
+
+# ---------------------------------------------------------------------- this machine
+
+
+@api.get("/api/devices")
+def list_devices() -> Response:
+    """What can be trained on here; ``?refresh=true`` asks torch again."""
+    return json_answer(services().devices.get(refresh=flag(request.args, "refresh")))
+
+
+@api.get("/api/settings")
+def list_settings() -> Response:
+    """The schema of the configuration, and the shipped configurations that can be presets."""
+    settings = [_described(setting) for setting in SETTINGS.values()]
+    return json_answer({"settings": settings, "presets": sorted(configuration.shipped_configs())})
+
+
+def _described(setting: Setting) -> dict[str, Any]:
+    shown = ("key", "section", "name", "kind", "default", "help", "nullable", "basic", "choices")
+    limits = ("minimum", "maximum", "allowed")
+    return {field: getattr(setting, field) for field in (*shown, *limits)}
+
+
+@api.get("/healthz")
+def health() -> Response:
+    """Say that the dashboard answers, which version it is and which workspace it shows."""
+    home = services().store.workspace.home
+    return json_answer({"status": "ok", "version": __version__, "home": str(home)})

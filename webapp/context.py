@@ -1,0 +1,63 @@
+"""What the handlers of one dashboard share; a handler gets it with :func:`services`."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from flask import current_app
+
+from trainer import devices
+from trainer.runs import RunStore
+from webapp.live import LiveHub
+from webapp.writing import Writers
+
+EXTENSION = "llm_trainer"
+
+
+class DeviceCache:
+    """The devices of this machine, asked for once: the answer takes torch seconds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answer: dict[str, Any] | None = None
+
+    def get(self, *, refresh: bool = False) -> dict[str, Any]:
+        """Return what can be trained on, as :func:`trainer.devices.probe` answers it.
+
+        Raises:
+            TrainerError: torch cannot be asked.
+        """
+        with self._lock:
+            if self._answer is None or refresh:
+                self._answer = devices.probe()
+            return self._answer
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running dashboard.
+
+    Attributes:
+        store: the runs of the workspace.
+        devices: what can be trained on here.
+        writers: the processes that hold models and write text.
+        live: pushes what is new to the pages.
+    """
+
+    store: RunStore
+    devices: DeviceCache
+    writers: Writers
+    live: LiveHub
+
+    def close(self) -> None:
+        """End the threads and processes that belong to the dashboard."""
+        self.live.close()
+        self.writers.close()
+
+
+def services() -> Services:
+    """Return the parts of the dashboard whose request or event is being handled."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found

@@ -1,0 +1,424 @@
+"""The new-run form, made from the configuration schema: fields, what was typed, what it means."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+import msgspec
+
+from trainer import config as configuration
+from trainer import formats
+from trainer.config import SECTIONS, SETTINGS, Config, Layer, ModelShape, Setting, model_shape
+from trainer.errors import (
+    ConfigurationError,
+    DataError,
+    DeviceError,
+    Fault,
+    TrainerError,
+    UsageError,
+)
+from trainer.inference.request import GenerationSettings
+from trainer.store.workspace import is_run_id
+
+Widget = Literal["segments", "select", "switch", "number", "text", "lines"]
+
+_SPELLED_OUT = {
+    "vocab": "vocabulary",
+    "seq": "sequence",
+    "grad": "gradient",
+    "accum": "accumulation",
+    "lr": "learning rate",
+    "kv": "key and value",
+    "config": "configuration",
+}
+_SECTION_TITLES = {
+    "data": "Data",
+    "model": "Model",
+    "training": "Training",
+    "checkpoint": "Checkpoints",
+    "evaluation": "Evaluation and samples",
+    "device": "Device",
+}
+_SUGGESTIONS = {
+    "data.dataset_name": ("wikitext-2", "wikitext-2-v1", "wikitext-103", "python-docs"),
+    "device.preference": ("auto", "cpu", "cuda", "cuda:0"),
+}
+_MOST_SEGMENTS = 4
+
+
+@dataclass(frozen=True)
+class Field:
+    """One setting as the form shows it: what was typed, and what is wrong with it."""
+
+    setting: Setting
+    text: str
+    errors: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.setting.key
+
+    @property
+    def id(self) -> str:
+        return self.key.replace(".", "-")
+
+    @property
+    def label(self) -> str:
+        return label(self.setting.name)
+
+    @property
+    def help(self) -> str:
+        return self.setting.help
+
+    @property
+    def widget(self) -> Widget:
+        return widget(self.setting)
+
+    @property
+    def choices(self) -> tuple[tuple[str, str], ...]:
+        """Values and words of a choice, with an empty one where the setting may be empty."""
+        return choices(self.setting)
+
+    @property
+    def suggestions(self) -> tuple[str, ...]:
+        return _SUGGESTIONS.get(self.key, ())
+
+    @property
+    def default(self) -> str:
+        """The default as it would be typed."""
+        return typed(self.setting.default)
+
+    @property
+    def placeholder(self) -> str:
+        return "empty" if self.setting.nullable and not self.default else self.default
+
+    @property
+    def changed(self) -> bool:
+        return self.text.strip() != self.default
+
+
+@dataclass(frozen=True)
+class Section:
+    """The fields of one section of the configuration."""
+
+    name: str
+    fields: tuple[Field, ...]
+
+    @property
+    def title(self) -> str:
+        return section_title(self.name)
+
+    @property
+    def wrong(self) -> int:
+        return sum(bool(field.errors) for field in self.fields)
+
+    @property
+    def changed(self) -> int:
+        return sum(field.changed for field in self.fields)
+
+
+@dataclass(frozen=True)
+class RunForm:
+    """Everything typed into the new-run form, and the configuration that it makes, if it does."""
+
+    texts: Mapping[str, str]
+    name: str = ""
+    tags: str = ""
+    parent: str | None = None
+    config: Config | None = None
+    faults: tuple[Fault, ...] = ()
+    refusal: TrainerError | None = None
+
+    def fields(self, keys: Iterable[str]) -> tuple[Field, ...]:
+        """Return the fields of some settings with the faults that belong to them."""
+        return tuple(
+            Field(SETTINGS[key], self.texts[key], tuple(problems(self.faults, key))) for key in keys
+        )
+
+    @property
+    def basic(self) -> tuple[Section, ...]:
+        """The few settings that matter first, by section; those of one setting lead."""
+        sections = self._sections(basic=True)
+        return tuple(sorted(sections, key=lambda section: len(section.fields) > 1))
+
+    @property
+    def advanced(self) -> tuple[Section, ...]:
+        """All the others, by section."""
+        return self._sections(basic=False)
+
+    def _sections(self, basic: bool) -> tuple[Section, ...]:
+        chosen = [setting for setting in SETTINGS.values() if setting.basic == basic]
+        made = (
+            Section(name, self.fields(s.key for s in chosen if s.section == name))
+            for name in SECTIONS
+        )
+        return tuple(section for section in made if section.fields)
+
+    @property
+    def wrong_fields(self) -> tuple[Field, ...]:
+        """The fields that are marked."""
+        wrong = {fault.key for fault in self.faults}
+        return self.fields(key for key in SETTINGS if key in wrong)
+
+    @property
+    def wrong(self) -> int:
+        return len(self.wrong_fields)
+
+    @property
+    def tag_list(self) -> tuple[str, ...]:
+        return split_tags(self.tags)
+
+    @property
+    def plan(self) -> RunPlan | None:
+        return None if self.config is None else RunPlan(self.config, self.name, self.tag_list)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a configuration amounts to, shown before it is started."""
+
+    config: Config
+    name: str = ""
+    tags: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def shape(self) -> ModelShape:
+        return model_shape(self.config.model)
+
+    @property
+    def parameters(self) -> int:
+        return self.shape.parameters(self.config.data.vocab_size)
+
+    @property
+    def tokens_per_step(self) -> int:
+        training = self.config.training
+        return training.batch_size * training.seq_length * training.grad_accum_steps
+
+    @property
+    def length(self) -> str:
+        """Say how long training lasts, in the words of the settings."""
+        training = self.config.training
+        passes = f"{training.epochs:,} {'pass' if training.epochs == 1 else 'passes'}"
+        if training.max_steps is None:
+            return f"{passes} over the text"
+        most = training.max_steps * self.tokens_per_step
+        return f"at most {training.max_steps:,} steps ({formats.count(most)} tokens)"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The arguments that start the same run from a terminal."""
+        words = ["llm-trainer", "train"]
+        for option in configuration.command_options(short_of_preset(self.config)):
+            words += ["--set", option]
+        if self.name:
+            words += ["--name", self.name]
+        for tag in self.tags:
+            words += ["--tag", tag]
+        return tuple(words)
+
+    @property
+    def command_line(self) -> str:
+        """The same as a line for a shell, one option a line."""
+        words = [shlex.quote(word) for word in self.command]
+        pairs = [" ".join(words[i : i + 2]) for i in range(2, len(words), 2)]
+        return " \\\n  ".join([" ".join(words[:2]), *pairs])
+
+    @property
+    def toml(self) -> str:
+        return configuration.to_toml(self.config, comments=False)
+
+
+# ---------------------------------------------------------------------- making a form
+
+
+def filled(
+    config: Config, *, name: str = "", tags: Sequence[str] = (), parent: str | None = None
+) -> RunForm:
+    """Make a form that holds a configuration."""
+    short = short_of_preset(config)
+    texts = {key: typed(short.get(key)) for key in SETTINGS}
+    return RunForm(texts, name=name, tags=", ".join(tags), parent=parent, config=short)
+
+
+def submitted(values: Mapping[str, Sequence[str]]) -> RunForm:
+    """Read what a browser sent; a setting that was not sent keeps its default.
+
+    A switch is sent as its hidden ``false`` and, when it is on, ``true`` after it: the last counts.
+    """
+    texts = {
+        key: values[key][-1] if values.get(key) else typed(setting.default)
+        for key, setting in SETTINGS.items()
+    }
+    parent = _last(values, "parent")
+    form = RunForm(
+        texts,
+        name=_last(values, "name").strip(),
+        tags=_last(values, "tags"),
+        parent=parent if is_run_id(parent) else None,
+    )
+    meant = {key: read(SETTINGS[key], text) for key, text in texts.items()}
+    try:
+        return replace(form, config=configuration.build(Layer("form", meant)))
+    except ConfigurationError as error:
+        return replace(form, faults=error.faults)
+
+
+def refused(form: RunForm, error: TrainerError) -> RunForm:
+    """Mark what the launcher refused at the field it is about, or above the form."""
+    key = {DataError: "data.dataset_name", DeviceError: "device.preference"}.get(type(error))
+    if isinstance(error, ConfigurationError):
+        return replace(form, faults=error.faults)
+    if key is None:
+        return replace(form, refusal=error)
+    return replace(form, faults=(Fault("form", key, str(error)),))
+
+
+def short_of_preset(config: Config) -> Config:
+    """Empty the sizes that the preset implies, so that choosing another preset has effect."""
+    bare = msgspec.structs.replace(
+        config.model, layers=None, width=None, heads=None, kv_heads=None, hidden=None
+    )
+    if model_shape(bare) != model_shape(config.model):
+        return config
+    return msgspec.structs.replace(config, model=bare)
+
+
+# ---------------------------------------------------------------------- one setting
+
+
+def section_title(name: str) -> str:
+    """Name a section of the configuration."""
+    return _SECTION_TITLES[name]
+
+
+def label(name: str) -> str:
+    """Write ``seq_length`` as ``Sequence length``."""
+    words = " ".join(_SPELLED_OUT.get(word, word) for word in name.split("_"))
+    return words[:1].upper() + words[1:]
+
+
+def widget(setting: Setting) -> Widget:
+    """Choose how a setting is entered."""
+    if setting.kind == "choice" or (setting.kind == "bool" and setting.nullable):
+        return "segments" if len(choices(setting)) <= _MOST_SEGMENTS else "select"
+    if setting.kind == "bool":
+        return "switch"
+    if setting.kind == "list":
+        return "lines"
+    return "number" if setting.kind in ("int", "float") else "text"
+
+
+def choices(setting: Setting) -> tuple[tuple[str, str], ...]:
+    """List the values of a choice with their words."""
+    if setting.kind == "bool":
+        values = [("true", "on"), ("false", "off")]
+    else:
+        values = [(choice, choice) for choice in setting.choices]
+    empty = "automatic" if setting.kind == "bool" else "none"
+    return ((("", empty),) if setting.nullable else ()) + tuple(values)
+
+
+def typed(value: Any) -> str:
+    """Write a value as a person would type it into the form."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "\n".join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
+
+
+def read(setting: Setting, text: str) -> Any:
+    """Turn what was typed into a value; what cannot be read stays text, to be refused."""
+    if setting.kind == "list":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    stripped = text.strip()
+    if not stripped and setting.nullable:
+        return None
+    if setting.kind == "bool":
+        return {"true": True, "false": False}.get(stripped, stripped)
+    if setting.kind in ("int", "float"):
+        return _read_number(setting.kind, stripped)
+    return stripped
+
+
+def _read_number(kind: str, text: str) -> int | float | str:
+    try:
+        return int(text) if kind == "int" else float(text)
+    except ValueError:
+        return text
+
+
+def split_tags(text: str) -> tuple[str, ...]:
+    """Read tags that stand between commas; each counts once."""
+    return tuple(dict.fromkeys(tag for tag in (part.strip() for part in text.split(",")) if tag))
+
+
+def problems(faults: Iterable[Fault], key: str) -> Iterable[str]:
+    """Word the faults of one setting as they stand beside its field."""
+    for fault in faults:
+        if fault.key == key:
+            text = fault.problem.removeprefix("= ")
+            yield text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+
+
+def _last(values: Mapping[str, Sequence[str]], name: str) -> str:
+    given = values.get(name) or [""]
+    return given[-1]
+
+
+# ---------------------------------------------------------------------- the playground's form
+
+MOST_TOKENS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class WritingForm:
+    """What was typed into the playground; ``model`` is a run id, a space and a checkpoint."""
+
+    model: str = ""
+    prompt: str = "The history of"
+    max_new_tokens: str = "120"
+    temperature: str = "0.8"
+    top_k: str = "50"
+    top_p: str = "0.95"
+    min_p: str = "0"
+    repetition_penalty: str = "1"
+    seed: str = ""
+
+    @classmethod
+    def submitted(cls, values: Mapping[str, str]) -> WritingForm:
+        """Read what a browser sent; what was not sent keeps its usual value."""
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+
+    def settings(self) -> GenerationSettings:
+        """Return what is asked of the model; what changes nothing is left out.
+
+        Raises:
+            UsageError: naming every value that is wrong.
+        """
+        length, top_k = _read_number("int", self.max_new_tokens), _read_number("int", self.top_k)
+        values = {
+            "prompt": self.prompt.replace("\r\n", "\n"),
+            "max_new_tokens": length,
+            "temperature": _read_number("float", self.temperature),
+            "top_k": top_k or None,
+            "top_p": _unless(self.top_p, 1.0),
+            "min_p": _unless(self.min_p, 0.0),
+            "repetition_penalty": _unless(self.repetition_penalty, 1.0),
+            "seed": _read_number("int", self.seed.strip()) if self.seed.strip() else None,
+        }
+        if isinstance(length, int) and length > MOST_TOKENS_AT_ONCE:
+            raise UsageError(f"Length = {length} is more than {MOST_TOKENS_AT_ONCE} tokens.")
+        return GenerationSettings.from_values(values)
+
+
+def _unless(text: str, neutral: float) -> int | float | str | None:
+    value = _read_number("float", text.strip())
+    return None if value == neutral else value

@@ -1,0 +1,52 @@
+"""What all pages share: the blueprint, and the way back to where a form was sent from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Blueprint, Response, current_app, redirect, request, url_for
+from flask.blueprints import BlueprintSetupState
+from werkzeug.wrappers import Response as AnyResponse
+
+from webapp.submissions import Submissions
+
+pages = Blueprint("pages", __name__)
+
+Answer = str | Response | AnyResponse
+"""What a route of a page returns."""
+
+_SUBMISSIONS = "llm_trainer_submissions"
+
+
+@pages.record_once
+def _remember_submissions(state: BlueprintSetupState) -> None:
+    state.app.extensions[_SUBMISSIONS] = Submissions()
+
+
+def submissions() -> Submissions:
+    """Return what the forms of this dashboard have led to."""
+    found: Submissions = current_app.extensions[_SUBMISSIONS]
+    return found
+
+
+def to_run(run_id: str) -> AnyResponse:
+    """Show a run."""
+    return redirect(url_for("pages.run_page", run_id=run_id), 303)
+
+
+def to_list() -> AnyResponse:
+    """Return to the list as the form says it was, or to its start: never to another site."""
+    target = request.form.get("back", "/")
+    return redirect(target if target.startswith("/?") else "/", 303)
+
+
+def undo(run_ids: Iterable[str]) -> str:
+    """Return the category of a message that offers to bring deleted runs back."""
+    return f"undo {' '.join(run_ids)}"
+
+
+def varying(page: str) -> Response:
+    """Keep a whole page and its fragment apart in the browser's cache."""
+    response = Response(page, mimetype="text/html")
+    response.headers["Vary"] = "HX-Request"
+    return response

@@ -1,0 +1,139 @@
+"""What a person does with one run: stop, resume, annotate, delete, bring back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask import Response, flash, make_response, redirect, render_template, request
+
+from trainer.errors import NotFoundError, TrainerError, UsageError
+from webapp import forms, presenting, services
+from webapp.pages.blueprint import Answer, pages, submissions, to_list, to_run, undo
+from webapp.submissions import Submissions
+
+
+@pages.post("/runs/<run_id>/stop")
+def stop(run_id: str) -> Answer:
+    """Ask a run to save and end, or end it at once."""
+    kill = request.form.get("now") == "true"
+    try:
+        run = services().store.stop(run_id, kill=kill)
+    except TrainerError as error:
+        flash(str(error), "error")
+        return to_run(run_id)
+    flash(presenting.stop_words(run), "done")
+    return to_run(run_id)
+
+
+@pages.post("/runs/<run_id>/annotate")
+def annotate(run_id: str) -> Answer:
+    """Change name, tags, notes, pin or archive: what the form holds, and nothing else."""
+    given = request.form
+    tags = forms.split_tags(given["tags"]) if "tags" in given else None
+    try:
+        services().store.annotate(
+            run_id,
+            name=given["name"].strip() if "name" in given else None,
+            tags=tags,
+            notes=given["notes"].replace("\r\n", "\n") if "notes" in given else None,
+            pinned=_flag("pinned"),
+            archived=_flag("archived"),
+        )
+    except UsageError as error:
+        flash(str(error), "error")
+    if "back" in given:
+        return to_list()
+    return to_run(run_id)
+
+
+def _flag(name: str) -> bool | None:
+    return {"true": True, "false": False}.get(request.form.get(name, ""))
+
+
+@pages.get("/runs/<run_id>/resume")
+def resume(run_id: str) -> Answer:
+    """The form that goes on with a run; for htmx the sentence that says what will happen."""
+    template = "_resume_sentence.html" if request.headers.get("HX-Request") else "resume.html"
+    page = _resume_page(run_id, request.args, template)
+    page.headers["Vary"] = "HX-Request"
+    return page
+
+
+def _resume_page(
+    run_id: str, given: Mapping[str, str], template: str, error: TrainerError | None = None
+) -> Response:
+    store = services().store
+    run, checkpoints = store.get(run_id), store.checkpoints(run_id)
+    config = store.config(run_id)
+    source = given.get("from") or (checkpoints[0].name if checkpoints else "latest")
+    suggested = "3" if run.status == "completed" else "0"
+    more_epochs = given.get("more_epochs", suggested).strip()
+    chosen = next((c for c in checkpoints if c.name == source), None)
+    count = int(more_epochs) if more_epochs.isascii() and more_epochs.isdecimal() else None
+    sentence = (
+        presenting.resume_sentence(run.state, config, chosen, count)
+        if chosen is not None and count is not None
+        else "Choose a checkpoint and a whole number of epochs."
+    )
+    page = render_template(
+        template,
+        here="runs",
+        run=run,
+        checkpoints=checkpoints,
+        source=source,
+        more_epochs=more_epochs,
+        sentence=sentence,
+        error=error,
+        submission=given.get("submission") or Submissions.new_token(),
+    )
+    return make_response(page, 422 if error else 200)
+
+
+@pages.post("/runs/<run_id>/resume")
+def resume_run(run_id: str) -> Answer:
+    """Go on with a run, or say beside the form why that cannot be."""
+    source = request.form.get("from", "latest")
+    try:
+        more_epochs = _whole_number(request.form.get("more_epochs", "0"))
+
+        def go_on() -> str:
+            services().store.resume(run_id, more_epochs=more_epochs, source=source)
+            return run_id
+
+        submissions().once(request.form.get("submission", ""), go_on)
+    except NotFoundError:
+        raise
+    except TrainerError as error:
+        return _resume_page(run_id, request.form, "resume.html", error)
+    flash(f"Going on from {source}.pt.", "done")
+    return to_run(run_id)
+
+
+def _whole_number(text: str) -> int:
+    stripped = text.strip() or "0"
+    if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 9):
+        raise UsageError(f"'{text[:40]}' is not a whole number of epochs.")
+    return int(stripped)
+
+
+@pages.get("/runs/<run_id>/delete")
+def delete(run_id: str) -> Answer:
+    """Ask before a run is deleted, and say what goes with it."""
+    store = services().store
+    run, checkpoints = store.get(run_id), store.checkpoints(run_id)
+    size = sum(checkpoint.bytes for checkpoint in checkpoints)
+    return render_template("delete.html", here="runs", run=run, checkpoints=checkpoints, size=size)
+
+
+@pages.post("/runs/<run_id>/delete")
+def delete_run(run_id: str) -> Answer:
+    """Put a run aside and offer to undo it."""
+    store = services().store
+    title = store.get(run_id).title
+    try:
+        store.delete(run_id)
+    except TrainerError as error:
+        flash(str(error), "error")
+        return to_run(run_id)
+    flash(f"“{title}” was deleted with its checkpoints.", undo([run_id]))
+    return redirect("/", 303)

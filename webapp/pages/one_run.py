@@ -1,0 +1,119 @@
+"""The page of one run, the parts of it that are fetched again, and its files."""
+
+from __future__ import annotations
+
+from flask import Response, render_template, send_file
+
+from trainer import config as configuration
+from trainer.config import SETTINGS, Config, model_shape
+from trainer.errors import NotFoundError, TrainerError
+from trainer.export import csv_text
+from trainer.runs import Run
+from trainer.store.records import Meta
+from webapp import presenting, services
+from webapp.deltas import read_log
+from webapp.pages.blueprint import Answer, pages
+
+EVENTS_SHOWN = 100
+
+
+@pages.get("/runs/<run_id>")
+def run_page(run_id: str) -> Answer:
+    """Everything about one run as it stands; scripts keep it moving."""
+    store = services().store
+    run = store.get(run_id)
+    config, checkpoints = store.config(run_id), store.checkpoints(run_id)
+    with store.metrics(run_id) as reader:
+        evaluations = reader.latest_evaluations()
+        samples, events = reader.samples(), reader.events(limit=EVENTS_SHOWN)
+        curves = reader.series(["train_loss", "val_loss"], points=400)["series"]
+    log = read_log(run.paths.train_log, None)
+    training = config.training
+    return render_template(
+        "run.html",
+        here="runs",
+        live=True,
+        run=run,
+        meta=_meta(run_id),
+        config=config,
+        shape=model_shape(config.model),
+        parameters=_parameters(run, config),
+        tokens_per_step=training.batch_size * training.seq_length * training.grad_accum_steps,
+        configuration=presenting.configuration_rows(config),
+        changed=len(configuration.differences(config)),
+        settings=len(SETTINGS),
+        charts=presenting.CHARTS,
+        checkpoints=checkpoints,
+        evaluations=evaluations,
+        moments=presenting.moments(samples, evaluations),
+        events=events[::-1],
+        log=log.lines,
+        picture=presenting.loss_picture(curves),
+        next_step=presenting.next_step(run, checkpoints),
+        page_data={
+            "run": run.as_dict(),
+            "cursor": {
+                "after_event": events[-1]["id"] if events else 0,
+                "after_log": log.end,
+            },
+        },
+    )
+
+
+def _meta(run_id: str) -> Meta | None:
+    try:
+        return services().store.meta(run_id)
+    except TrainerError:
+        return None  # A page without it is better than none.
+
+
+def _parameters(run: Run, config: Config) -> int:
+    return run.state.parameters or model_shape(config.model).parameters(config.data.vocab_size)
+
+
+@pages.get("/runs/<run_id>/checkpoints")
+def checkpoint_tables(run_id: str) -> Answer:
+    """The tables of checkpoints and evaluations, fetched again when there is a new one."""
+    store = services().store
+    run, checkpoints = store.get(run_id), store.checkpoints(run_id)
+    with store.metrics(run_id) as reader:
+        evaluations = reader.latest_evaluations()
+    return render_template(
+        "_checkpoints.html",
+        run=run,
+        state=run.state,
+        config=store.config(run_id),
+        checkpoints=checkpoints,
+        evaluations=evaluations,
+        next_step=presenting.next_step(run, checkpoints),
+    )
+
+
+@pages.get("/runs/<run_id>/config.toml")
+def configuration_file(run_id: str) -> Answer:
+    """The run's configuration as a file that ``--config`` takes."""
+    text = services().store.config_text(run_id)
+    return _download(text, f"{run_id}.toml", "application/toml")
+
+
+@pages.get("/runs/<run_id>/metrics.csv")
+def metrics_file(run_id: str) -> Answer:
+    """Every point of the run as a table, the same as ``export --format csv``."""
+    with services().store.metrics(run_id) as reader:
+        text, _ = csv_text(reader)
+    return _download(text, f"{run_id}.csv", "text/csv")
+
+
+@pages.get("/runs/<run_id>/train.log")
+def log_file(run_id: str) -> Answer:
+    """The whole training log, however long it is."""
+    path = services().store.get(run_id).paths.train_log
+    if not path.is_file():
+        raise NotFoundError(f"Run {run_id} has logged nothing yet.")
+    return send_file(path, mimetype="text/plain", as_attachment=True, download_name=f"{run_id}.log")
+
+
+def _download(text: str, name: str, mimetype: str) -> Response:
+    response = Response(text, mimetype=mimetype)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,0 +1,47 @@
+"""What the templates know: filters, signs and the facts that stand on every page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.blueprints import BlueprintSetupState
+
+from trainer import __version__, formats
+from webapp import forms, presenting, services
+from webapp.pages.blueprint import pages
+from webapp.security import HTMX_URL
+from webapp.shortcuts import SHORTCUTS
+
+HTMX_INTEGRITY = "sha384-2OatzQy1H+Zd/IIrjr1TcuDGqLXeHhbooAyJY1KdQMKnr4LZ22k31GBLdYKHmVjg"
+
+
+@pages.record_once
+def _teach_templates(state: BlueprintSetupState) -> None:
+    environment = state.app.jinja_env
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.globals.update(
+        looks=presenting.STATUS_LOOKS,
+        shortcuts=SHORTCUTS,
+        version=__version__,
+        htmx={"url": HTMX_URL, "integrity": HTMX_INTEGRITY},
+    )
+    environment.filters.update(
+        formatted=lambda value, name: presenting.FORMATS[name](value),
+        age=formats.age,
+        progress=lambda run: presenting.percent_done(run.state),
+        percent_words=presenting.percent_words,
+        phase_words=lambda run: presenting.phase_sentence(run.state),
+        steps_words=lambda run: presenting.steps_words(run.state),
+        time_cell=lambda run: presenting.time_cell(run.state),
+        moment_words=presenting.moment_words,
+        sparkline=presenting.sparkline,
+        sparkline_data=presenting.sparkline_data,
+        log_level=presenting.log_level,
+        setting_label=forms.label,
+        section_title=forms.section_title,
+    )
+
+
+@pages.app_context_processor
+def _workspace() -> dict[str, Any]:
+    return {"home": services().store.workspace.home}
