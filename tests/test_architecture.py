@@ -1,4 +1,4 @@
-"""The import rules of docs/architecture.md, held by looking at the source and at fresh processes."""
+"""The import rules of docs/architecture.md, held on the source and in fresh processes."""
 
 from __future__ import annotations
 

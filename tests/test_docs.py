@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from docs.write_settings import with_table
+from trainer.cli import application
 from trainer.config import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,10 +30,10 @@ def test_every_setting_is_in_the_readme() -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    from trainer.cli import main
-
     readme = read("README.md")
-    assert [name for name in main.commands if f"llm-trainer {name}" not in readme] == []
+    names = application.list_commands(click.Context(application))
+    assert names
+    assert [name for name in names if f"llm-trainer {name}" not in readme] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

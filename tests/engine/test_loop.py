@@ -47,9 +47,7 @@ class Bench:
         self.train(run, **options)
         return self.store.get(run.run_id)
 
-    def train(
-        self, run: Run, *, stop_at: int | None = None, source: str | None = None
-    ) -> Outcome:
+    def train(self, run: Run, *, stop_at: int | None = None, source: str | None = None) -> Outcome:
         recorder = Recorder(run.paths, msgspec.structs.replace(run.state, step=None))
         job = Job(
             config=self.store.config(run.run_id),
@@ -198,7 +196,7 @@ def test_a_checkpoint_of_another_size_does_not_fit(bench: Bench) -> None:
 
 
 def test_a_batch_larger_than_the_text_is_refused_with_numbers(bench: Bench) -> None:
-    with pytest.raises(DataError, match="training.batch_size"):
+    with pytest.raises(DataError, match=r"training\.batch_size"):
         bench.run("training.batch_size=60000")
 
 

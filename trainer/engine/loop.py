@@ -139,7 +139,7 @@ def set_up(job: Job, started_at: float) -> Trainee:
     saved = _load_checkpoint(job)
     chosen = device.choose(config.device.preference, config.device.strict)
     place = torch.device(chosen.device)
-    precision, why = device.choose_precision(config.training.precision, place)
+    precision, why = _choose_precision(config, place, saved)
     recorder.update(device=chosen.device, device_name=chosen.name, precision=precision)
     recorder.event("device", f"Training on {chosen.name} ({chosen.device}): {chosen.reason}")
     recorder.event("precision", f"Precision {precision}: {why}")
@@ -149,7 +149,7 @@ def set_up(job: Job, started_at: float) -> Trainee:
     tokens = _prepare_tokens(job, saved)
     _phase(job, "building model")
     batches = _build_batches(job, tokens)
-    model, optimizers = _build_model(config, tokens, place, saved)
+    model, optimizers = _build_model(config, tokens, place, precision, saved)
     plan = _make_plan(config, batches)
     standing = Standing(**saved["standing"]) if saved else Standing()
     trainee = Trainee(
@@ -180,6 +180,18 @@ def _load_checkpoint(job: Job) -> dict[str, Any] | None:
     if job.checkpoint != "latest":
         checkpoint.link(path, job.paths.checkpoint("latest"))
     return saved
+
+
+def _choose_precision(
+    config: Config, place: torch.device, saved: dict[str, Any] | None
+) -> tuple[str, str]:
+    """Choose the precision; a resumed run keeps the one it had where that was chosen for it.
+
+    On a CPU ``auto`` is measured, and another result would be another curve.
+    """
+    if config.training.precision == "auto" and saved and saved["trained_on"]["type"] == place.type:
+        return saved["trained_on"]["precision"], "as before the resume"
+    return device.choose_precision(config.training.precision, place)
 
 
 def _prepare_tokens(job: Job, saved: dict[str, Any] | None) -> TokenizedCorpus:
@@ -223,13 +235,17 @@ def _build_batches(job: Job, tokens: TokenizedCorpus) -> TrainingBatches:
 
 
 def _build_model(
-    config: Config, tokens: TokenizedCorpus, place: torch.device, saved: dict[str, Any] | None
+    config: Config,
+    tokens: TokenizedCorpus,
+    place: torch.device,
+    precision: str,
+    saved: dict[str, Any] | None,
 ) -> tuple[GPT, Optimizers]:
     torch.manual_seed(config.training.seed)
     shape = model_shape(config.model)
     vocab_size = tokens.tokenizer.vocab_size
     model = GPT(shape, vocab_size, config.training.seq_length, config.model.dropout).to(place)
-    optimizers = build_optimizers(model, config.training, place)
+    optimizers = build_optimizers(model, config.training, place, precision)
     if saved is not None:
         try:
             model.load_state_dict(saved["model"])
@@ -598,6 +614,7 @@ def _payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
         "model": trainee.model.state_dict(),
         "optimizer": trainee.optimizers.state_dict(),
         "scaler": trainee.scaler.state_dict(),
+        "trained_on": {"type": trainee.device.type, "precision": trainee.precision},
         "config": _plain(as_flat(trainee.config)),
         "shape": asdict(model_shape(trainee.config.model)),
         "vocab_size": trainee.tokens.tokenizer.vocab_size,

@@ -27,9 +27,6 @@ from trainer.inference.request import GenerationSettings
 
 SERVICE_MODULE = "trainer.inference.service"
 CLOSE_PATIENCE_SECONDS = 5.0
-_QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads that wait for each other sleep: by default they spin, and starve a training beside."""
-
 _STDERR_LINES = 8
 _STDERR_BYTES = 4096
 
@@ -228,7 +225,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=_QUIET | environment(),
+            env=environment(),
             process_group=0,  # Ctrl+C is meant for the viewer, which then ends the child.
         )
         assert process.stdin is not None
