@@ -18,7 +18,15 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from tests.browser.writing import LiveRun
 from trainer.runs import RunStore
@@ -26,6 +34,7 @@ from trainer.store.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = ROOT / "artifacts"
+LOSS_CANVAS = "[data-chart=loss] [data-plot] canvas"
 CDN = "https://cdn.jsdelivr.net/**"
 PATIENCE_SECONDS = 20.0
 CHROMIUM_OPTIONS = [
@@ -91,6 +100,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("LLM_TRAINER_REQUIRE_BROWSER") == "1":
             pytest.fail("Chromium is required here and is not installed")
         pytest.skip("Chromium is not installed")
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=found, args=CHROMIUM_OPTIONS)
         yield made
@@ -144,6 +154,20 @@ class Visit:
         """Keep a picture of what is in view."""
         ARTIFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTIFACTS / f"{name}.png")
+
+
+def loss_picture(page: Page) -> str:
+    """The pixels of the loss chart."""
+    data: str = page.locator(LOSS_CANVAS).evaluate("canvas => canvas.toDataURL()")
+    return data
+
+
+def wait_for_another_picture(page: Page, before: str) -> None:
+    """Wait until the loss chart has moved."""
+    page.wait_for_function(
+        "([place, before]) => document.querySelector(place).toDataURL() !== before",
+        arg=[LOSS_CANVAS, before],
+    )
 
 
 def refuse(route: Route) -> None:

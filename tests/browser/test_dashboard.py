@@ -9,7 +9,13 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import CDN, Dashboard, Visit
+from tests.browser.conftest import (
+    CDN,
+    Dashboard,
+    Visit,
+    loss_picture,
+    wait_for_another_picture,
+)
 from tests.browser.writing import LiveRun
 from tests.conftest import MakeRun
 from trainer.assets import asset_dir
@@ -33,12 +39,6 @@ def wait_for_step(page: Page, step: int) -> None:
     )
 
 
-def picture(page: Page) -> str:
-    """The pixels of the loss chart."""
-    data: str = page.locator(f"{LOSS} canvas").evaluate("canvas => canvas.toDataURL()")
-    return data
-
-
 # ---------------------------------------------------------------------- a run that trains
 
 
@@ -49,7 +49,7 @@ def test_the_page_of_a_run_moves_with_it(visit: Visit, live_run: LiveRun) -> Non
     wait_for_step(page, 20)
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     expect(page.locator(f"{LOSS} canvas")).to_be_visible()
-    before, chart = picture(page), page.locator(f"{LOSS} canvas").element_handle()
+    before, chart = loss_picture(page), page.locator(f"{LOSS} canvas").element_handle()
 
     live_run.train(80)
     live_run.evaluate()
@@ -64,7 +64,7 @@ def test_the_page_of_a_run_moves_with_it(visit: Visit, live_run: LiveRun) -> Non
     expect(page.locator("[data-log]")).to_contain_text("step 100/400")
     expect(page.locator("[data-events] li").first).to_contain_text("Saved latest.pt")
     expect(page).to_have_title(re.compile("25 % · live"))
-    assert picture(page) != before
+    wait_for_another_picture(page, before)
     assert chart.evaluate("canvas => canvas.isConnected"), "the chart was replaced"
     visit.shot("run live")
 

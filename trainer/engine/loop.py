@@ -577,9 +577,9 @@ def _record_evaluation(job: Job, trainee: Trainee, result: Evaluation) -> None:
 
 
 def _sample(job: Job, trainee: Trainee) -> None:
-    """Continue the fixed prompts, always with the same seed, so that progress can be compared."""
+    """Continue the fixed prompts, each always with its own seed, so that progress shows."""
     settings = trainee.config.evaluation
-    for prompt in settings.prompts:
+    for number, prompt in enumerate(settings.prompts):
         text = generation.sample(
             trainee.model,
             trainee.tokens.tokenizer,
@@ -587,7 +587,7 @@ def _sample(job: Job, trainee: Trainee) -> None:
                 prompt=prompt,
                 max_new_tokens=settings.sample_tokens,
                 temperature=settings.sample_temperature,
-                seed=trainee.config.training.seed,
+                seed=(trainee.config.training.seed + number) % 2**63,
             ),
             device=trainee.device,
             autocast=trainee.autocast,
