@@ -161,13 +161,15 @@ def test_the_run_outlives_the_process_that_started_it(store: RunStore, text: Pat
     assert wait_for(store, run_id, ended).status == "completed"
 
 
-def test_what_cannot_train_fails_with_the_reason(store: RunStore, text: Path) -> None:
-    run_id = store.create(tiny_config(text, "training.batch_size=60000"))
+def test_what_cannot_train_fails_with_the_reason(store: RunStore, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "a row as it should be"}\n' * 2000 + '{"text": "a row without its')
+    run_id = store.create(tiny_config(rows))
     run = wait_for(store, run_id, ended)
     assert run.status == "failed"
     assert run.state.error is not None
     assert run.state.error.kind == "data"
-    assert "training.batch_size" in f"{run.state.error.message} {run.state.error.hint}"
+    assert "rows.jsonl" in run.state.error.message
     assert not any("Traceback" in line for line in store.log_tail(run_id))
 
 

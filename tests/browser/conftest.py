@@ -92,9 +92,13 @@ class Dashboard:
             return False
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium.
+
+    It ends with this folder: Playwright keeps an event loop running, and the tests of the terminal
+    view start their own.
+    """
     found = shutil.which("chromium")
     if found is None:
         if os.environ.get("LLM_TRAINER_REQUIRE_BROWSER") == "1":
@@ -107,7 +111,7 @@ def browser() -> Iterator[Browser]:
         made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dashboard(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """The dashboard of a workspace that all tests share; each makes runs of its own."""
     made = Dashboard(tmp_path_factory.mktemp("dashboard"))

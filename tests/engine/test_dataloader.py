@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +141,16 @@ def test_worker_processes_change_nothing(token_file: Any, settings: dict[str, in
     assert equal(list(batches(token_file, workers=3, **settings).iterate(10, 20)), alone)
 
 
+def started_by(action: Callable[[], object]) -> list[psutil.Process]:
+    """Return the processes that an action starts; other tests may have left their own."""
+    before = set(psutil.Process().children())
+    action()
+    return [child for child in psutil.Process().children() if child not in before]
+
+
 def test_worker_processes_end_with_the_iteration() -> None:
     iteration = batches(workers=2).iterate(0, 100)
-    next(iteration)
-    workers = psutil.Process().children()
+    workers = started_by(lambda: next(iteration))
     assert len(workers) == 2
     iteration.close()
     assert psutil.wait_procs(workers, timeout=30)[1] == []
@@ -154,8 +160,7 @@ def test_worker_processes_end_with_the_iteration() -> None:
 def test_a_worker_closes_what_it_inherited() -> None:
     with tempfile.TemporaryFile() as held:
         iteration = batches(workers=1, inherited_fds=[held.fileno()]).iterate(0, 5)
-        next(iteration)
-        [worker] = psutil.Process().children()
+        [worker] = started_by(lambda: next(iteration))
         assert not Path(f"/proc/{worker.pid}/fd/{held.fileno()}").exists()
         assert os.fstat(held.fileno())
 
@@ -163,8 +168,8 @@ def test_a_worker_closes_what_it_inherited() -> None:
 @linux_only
 def test_a_worker_heeds_nobody_but_its_parent() -> None:
     iteration = batches(workers=1).iterate(0, 50)
-    received = [next(iteration)]
-    [worker] = psutil.Process().children()
+    received: list[Any] = []
+    [worker] = started_by(lambda: received.append(next(iteration)))
     for name in ("INT", "TERM"):
         subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
     received += iteration

@@ -597,8 +597,12 @@ def _sample(job: Job, trainee: Trainee) -> None:
 
 
 def _save(job: Job, trainee: Trainee) -> None:
-    """Replace ``latest.pt`` by the run as it stands."""
+    """Replace ``latest.pt`` by the run as it stands.
+
+    The points up to this step are written first: a resume repeats only what lies past it.
+    """
     _phase(job, "saving")
+    job.recorder.flush()
     job.paths.checkpoints.mkdir(parents=True, exist_ok=True)
     standing = replace(trainee.standing, elapsed_seconds=trainee.elapsed_seconds())
     saved = checkpoint.save(job.paths.checkpoint("latest"), _payload(trainee, standing))
