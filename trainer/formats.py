@@ -29,6 +29,8 @@ def perplexity(value: float | None) -> str:
     """Write a perplexity to four digits, without decimals from a thousand on."""
     if value is None:
         return ABSENT
+    if value >= 99_999.5:
+        return count(value)
     return f"{value:,.0f}" if value >= 999.5 else f"{value:.4g}"
 
 

@@ -45,6 +45,7 @@ export function loss(value) {
 
 export function perplexity(value) {
   if (value == null) return ABSENT;
+  if (value >= 99_999.5) return count(value);
   return value >= 999.5 ? grouped(value) : general(value, 4);
 }
 

@@ -54,6 +54,15 @@ def with_checkpoint(run: Run, name: str = "latest", step: int = 10) -> Run:
     return run
 
 
+def test_an_address_that_can_be_kept_leads_to_the_newest_run(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    assert web.get("/runs/latest").status_code == 404
+    make_run(run_id="20260101-old")
+    make_run(run_id="20260102-new")
+    assert web.get("/runs/latest").location == "/runs/20260102-new"
+
+
 # ---------------------------------------------------------------------- every page
 
 

@@ -34,13 +34,26 @@ class Compiled:
     warming_up: bool
 
     @classmethod
-    def decide(cls, config: Config, model: GPT, steps_left: int, device: torch.device) -> Compiled:
-        """Compile when asked to, or under ``auto`` when the run is long enough to pay for it."""
+    def decide(
+        cls,
+        config: Config,
+        model: GPT,
+        steps_left: int,
+        device: torch.device,
+        before: bool | None = None,
+    ) -> Compiled:
+        """Compile when asked to, or under ``auto`` when the run is long enough to pay for it.
+
+        Args:
+            before: for a resumed run, whether it was compiled; ``auto`` keeps to that, because
+                compiled and eager sums differ in their last bits.
+        """
         wanted, reason = should_compile(
             config.training.compile,
             seconds=expected_seconds(config, model, steps_left),
             device_type=device.type,
             has_compiler=shutil.which("g++") is not None or shutil.which("clang++") is not None,
+            before=before,
         )
         if not wanted:
             return cls(model.loss, False, reason, False)
@@ -64,7 +77,12 @@ class Compiled:
 
 
 def should_compile(
-    setting: str, *, seconds: float, device_type: str, has_compiler: bool
+    setting: str,
+    *,
+    seconds: float,
+    device_type: str,
+    has_compiler: bool,
+    before: bool | None = None,
 ) -> tuple[bool, str]:
     """Decide, and say why in words."""
     if setting == "off":
@@ -73,6 +91,9 @@ def should_compile(
         return True, "Compiling the training step: training.compile is on."
     if device_type == "cpu" and not has_compiler:
         return False, "Not compiled: there is no C++ compiler here (install g++ to train faster)."
+    if before is not None:
+        how = "Compiling the training step" if before else "Not compiled"
+        return before, f"{how}: as before the resume."
     if device_type == "cpu" and seconds < WORTHWHILE_SECONDS:
         return False, "Not compiled: the run is too short to pay for it."
     return True, "Compiling the training step: the run is long enough to pay for it."

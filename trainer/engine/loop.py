@@ -139,6 +139,8 @@ def set_up(job: Job, started_at: float) -> Trainee:
     saved = _load_checkpoint(job)
     chosen = device.choose(config.device.preference, config.device.strict)
     place = torch.device(chosen.device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
     precision, why = _choose_precision(config, place, saved)
     recorder.update(device=chosen.device, device_name=chosen.name, precision=precision)
     recorder.event("device", f"Training on {chosen.name} ({chosen.device}): {chosen.reason}")
@@ -161,7 +163,13 @@ def set_up(job: Job, started_at: float) -> Trainee:
         model=model,
         optimizers=optimizers,
         scaler=_build_scaler(place, precision, saved),
-        compiled=Compiled.decide(config, model, plan.total_steps - standing.step, place),
+        compiled=Compiled.decide(
+            config,
+            model,
+            plan.total_steps - standing.step,
+            place,
+            before=saved["trained_on"]["compiled"] if saved else None,
+        ),
         plan=plan,
         segments=_segments(config, plan, saved, standing.step),
         standing=standing,
@@ -618,7 +626,11 @@ def _payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
         "model": trainee.model.state_dict(),
         "optimizer": trainee.optimizers.state_dict(),
         "scaler": trainee.scaler.state_dict(),
-        "trained_on": {"type": trainee.device.type, "precision": trainee.precision},
+        "trained_on": {
+            "type": trainee.device.type,
+            "precision": trainee.precision,
+            "compiled": trainee.compiled.active,
+        },
         "config": _plain(as_flat(trainee.config)),
         "shape": asdict(model_shape(trainee.config.model)),
         "vocab_size": trainee.tokens.tokenizer.vocab_size,

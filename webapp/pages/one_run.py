@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, render_template, send_file
+from flask import Response, redirect, render_template, send_file, url_for
 
 from trainer import config as configuration
 from trainer.config import SETTINGS, Config, model_shape
@@ -15,6 +15,12 @@ from webapp.deltas import read_log
 from webapp.pages.blueprint import Answer, pages
 
 EVENTS_SHOWN = 100
+
+
+@pages.get("/runs/latest")
+def newest_run() -> Answer:
+    """The way to the newest run, for an address that can be kept."""
+    return redirect(url_for("pages.run_page", run_id=services().store.resolve("latest")))
 
 
 @pages.get("/runs/<run_id>")
