@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from trainer.config import Config, ModelShape, assignments, build
-from trainer.engine import compilation
 from trainer.engine.compilation import Compiled, expected_seconds, should_compile
 from trainer.engine.model import GPT
 
@@ -55,7 +54,7 @@ def test_a_step_that_cannot_be_compiled_is_done_eagerly(monkeypatch: pytest.Monk
 
         return loss
 
-    monkeypatch.setattr(compilation.torch, "compile", failing)
+    monkeypatch.setattr(torch, "compile", failing)
     model = small_model()
     config = build(assignments(["training.compile=on"]))
     compiled = Compiled.decide(config, model, 10, CPU)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +11,6 @@ import torch
 
 from trainer.config import Config
 from trainer.engine.model import GPT
-
-log = logging.getLogger(__name__)
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -70,7 +67,6 @@ class Compiled:
             except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as e:
                 self.loss, self.active = eager, False
                 self.reason = f"Compiling failed, training goes on without it: {_first_line(e)}"
-                log.warning(self.reason)
                 return eager(inputs, targets)
 
         return loss

@@ -453,7 +453,7 @@ def _record_step(job: Job, trainee: Trainee, loss: float, grad_norm: float, seco
     plan, standing = trainee.plan, trainee.standing
     if trainee.compiled.warming_up:
         trainee.compiled.warming_up = False
-        job.recorder.update(phase="training", progress=None)
+        _tell_compiled(job, trainee)
     else:
         trainee.speed.add(seconds)
     pace = trainee.speed.seconds_per_step
@@ -480,6 +480,13 @@ def _record_step(job: Job, trainee: Trainee, loss: float, grad_norm: float, seco
         eta_seconds=seconds_left(plan, standing.step, pace, trainee.seconds_per_evaluation),
     )
     _log_now_and_then(trainee, loss)
+
+
+def _tell_compiled(job: Job, trainee: Trainee) -> None:
+    """After the first step it is known whether compiling worked."""
+    job.recorder.update(phase="training", progress=None, compiled=trainee.compiled.active)
+    if not trainee.compiled.active:
+        job.recorder.event("compile", trainee.compiled.reason, level="warning")
 
 
 def _log_now_and_then(trainee: Trainee, loss: float) -> None:
