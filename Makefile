@@ -22,7 +22,7 @@ docs: $(VENV)/.installed-dev
 	@$(BIN)/python -m docs.write_settings
 
 bench: $(VENV)/.installed-dev
-	@$(BIN)/python -m benchmarks
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m benchmarks
 
 soak: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -m soak --timeout=3600
