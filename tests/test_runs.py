@@ -129,6 +129,26 @@ def test_a_run_from_before_a_restart_of_the_machine_says_so(make_run: MakeRun) -
     assert "restarted" in run.state.error.message
 
 
+def test_what_is_advised_depends_on_whether_there_is_a_checkpoint(
+    store: RunStore, make_run: MakeRun
+) -> None:
+    run = make_run(status="running")
+    assert run.state.error is not None
+    assert "no checkpoint yet" in run.state.error.hint
+    with_checkpoint(run.paths.checkpoints)
+    error = store.get(run.run_id).state.error
+    assert error is not None
+    assert "Resume the run" in error.hint
+
+
+def test_a_run_that_was_killed_on_request_says_so(store: RunStore, make_run: MakeRun) -> None:
+    run = make_run(status="running")
+    run.paths.stop_request.write_text('{"now": true}')
+    error = store.get(run.run_id).state.error
+    assert error is not None
+    assert "as was asked for" in error.message
+
+
 def test_a_run_with_a_living_process_is_what_it_says(make_run: MakeRun) -> None:
     assert make_run(status="running", process=me()).status == "running"
 
@@ -222,7 +242,7 @@ def test_more_epochs_of_a_run_cut_short_by_max_steps_add_whole_epochs() -> None:
     state = State(run_id="a", created_at="", updated_at="", total_steps=50, steps_per_epoch=40)
     longer = extended(config, state, 2)
     assert longer.training.max_steps == 130
-    assert longer.training.epochs == 4
+    assert longer.training.epochs == 5
 
 
 def test_annotations_are_merged_and_kept(store: RunStore, make_run: MakeRun) -> None:

@@ -656,7 +656,8 @@ def _check_pairs(config: Config) -> list[tuple[str, str]]:
         problems.append(
             (
                 "evaluation.stride",
-                f"= {stride} is more than training.seq_length = {training.seq_length}",
+                f"= {stride} is more than training.seq_length = {training.seq_length}; lower it "
+                f"too, for example evaluation.stride={max(1, training.seq_length // 2)}",
             )
         )
     if config.training.precision == "fp16" and config.device.preference == "cpu":

@@ -57,11 +57,9 @@ def require_strict_device(settings: DeviceSettings) -> None:
     if not settings.strict or settings.preference == "cpu":
         return
     answer = probe(settings.preference)
-    chosen = answer["auto"]
-    if chosen.get("fell_back"):
+    if answer["auto"].get("fell_back"):
         there = ", ".join(f"{d['id']} ({d['name']})" for d in answer["devices"])
         raise DeviceError(
-            f"The device '{settings.preference}' is not here and device.strict is set: "
-            f"{chosen['reason']}",
+            f"The device '{settings.preference}' is not here, and device.strict is set.",
             f"There is: {there}. Choose one of these, or leave out the strict setting.",
         )

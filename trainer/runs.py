@@ -306,11 +306,7 @@ class RunStore:
             raise ConflictError(f"Run {run_id} is not active: it is {run.status}.")
         if kill:
             return self._kill(run)
-        request = {"requested_at": now(), "by_pid": os.getpid()}
-        try:
-            replace_file(run.paths.stop_request, json.dumps(request).encode())
-        except OSError as error:
-            raise StoreError(f"The stop request cannot be written: {error.strerror}.") from error
+        _request_stop(run.paths, at_once=False)
         if run.state.process is not None:
             process.send_signal(run.state.process, signal.SIGTERM)
         return self.wait(run_id, lambda now_: now_.status not in ("preparing", "running", "queued"))
@@ -322,6 +318,7 @@ class RunStore:
                 f"Run {run.run_id} is only just starting and has no process to end yet.",
                 "Try again in a second.",
             )
+        _request_stop(run.paths, at_once=True)
         process.kill_group(owner)
         return self.wait(run.run_id, lambda now_: not now_.active, patience_seconds=5.0)
 
@@ -480,21 +477,32 @@ def told_truly(state: State, paths: RunPaths) -> State:
         progress=None,
         process=None,
         eta_seconds=None,
-        error=interruption(latest),
+        error=interruption(latest, paths),
     )
 
 
-def interruption(state: State) -> ErrorRecord:
-    """Say what is known of a process that vanished."""
+def interruption(state: State, paths: RunPaths) -> ErrorRecord:
+    """Say what is known of a process that vanished, and what can be done about it."""
     who = f"The training process {state.process.pid}" if state.process else "The training process"
-    heard = f", last heard of at {state.heartbeat_at}" if state.heartbeat_at else ""
-    rebooted = state.process is not None and state.process.boot_id != process.boot_id()
-    why = "the machine was restarted" if rebooted else "it was killed, or ran out of memory"
-    return ErrorRecord(
-        kind="interrupted",
-        message=f"{who} is gone without a goodbye{heard}: {why}.",
-        hint="Resume the run to go on from its last checkpoint; worker.log may say more.",
-    )
+    if _was_killed_on_request(paths):
+        message = f"{who} was ended at once, as was asked for."
+    else:
+        heard = f", last heard of at {state.heartbeat_at}" if state.heartbeat_at else ""
+        rebooted = state.process is not None and state.process.boot_id != process.boot_id()
+        why = "the machine was restarted" if rebooted else "it was killed, or ran out of memory"
+        message = f"{who} is gone without a goodbye{heard}: {why}."
+    if paths.checkpoint("latest").exists():
+        hint = "Resume the run to go on from its last checkpoint; worker.log may say more."
+    else:
+        hint = "It had saved no checkpoint yet: start it anew with its own config.toml."
+    return ErrorRecord(kind="interrupted", message=message, hint=hint)
+
+
+def _was_killed_on_request(paths: RunPaths) -> bool:
+    try:
+        return bool(json.loads(paths.stop_request.read_bytes())["now"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def extended(config: Config, state: State, more_epochs: int) -> Config:
@@ -517,8 +525,7 @@ def extended(config: Config, state: State, more_epochs: int) -> Config:
             "Resume without --more-epochs first.",
         )
     max_steps = (state.total_steps or training.max_steps) + more_epochs * state.steps_per_epoch
-    needed = max(training.epochs, -(-max_steps // state.steps_per_epoch))
-    return configuration.replace(config, training__epochs=needed, training__max_steps=max_steps)
+    return configuration.replace(config, training__epochs=epochs, training__max_steps=max_steps)
 
 
 def matches(run: Run, *, status: str | None, query: str, tag: str | None) -> bool:
@@ -596,6 +603,15 @@ def tail(path: Path, lines: int) -> list[str]:
             content = file.read(position - start) + content
             position = start
     return content.decode("utf-8", errors="replace").splitlines()[-lines:]
+
+
+def _request_stop(paths: RunPaths, *, at_once: bool) -> None:
+    """Leave the request in the run folder: it outlasts whoever asks, and tells why a run ended."""
+    request = {"requested_at": now(), "by_pid": os.getpid(), "now": at_once}
+    try:
+        replace_file(paths.stop_request, json.dumps(request).encode())
+    except OSError as error:
+        raise StoreError(f"The stop request cannot be written: {error.strerror}.") from error
 
 
 def _position(runs: Sequence[Run], cursor: str | None) -> int:

@@ -84,7 +84,7 @@ def _log_to(paths: RunPaths) -> None:
 def _begin(assignment: Assignment, stop: StopFlag) -> Recorder:
     """Say that this process owns the run now."""
     state = read_record(assignment.paths.state, State)
-    recorder = Recorder(assignment.paths, state, on_tick=stop.poll)
+    recorder = Recorder(assignment.paths, state, on_tick=lambda pen: _look_for_stop(pen, stop))
     recorder.update(
         status="preparing",
         phase="starting",
@@ -94,6 +94,13 @@ def _begin(assignment: Assignment, stop: StopFlag) -> Recorder:
     # Whoever started the run sees its owner before the slow imports.
     recorder.flush()
     return recorder
+
+
+def _look_for_stop(recorder: Recorder, stop: StopFlag) -> None:
+    """Tell every viewer at once that the run is ending, whatever long step it is still in."""
+    stop.poll()
+    if stop.requested and recorder.state.status in ("preparing", "running"):
+        recorder.update(status="stopping")
 
 
 def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
@@ -115,7 +122,7 @@ def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
         )
         outcome = train(job)
     except StopRequested:
-        recorder.event("stopped", "Stopped before training began; there is nothing to save yet.")
+        recorder.event("stopped", "Stopped before its first step; there is nothing new to save.")
         recorder.close(status="stopped", **ended)
         return 0
     except TrainerError as error:

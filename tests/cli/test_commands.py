@@ -84,8 +84,15 @@ def test_json_is_there_wherever_something_is_reported(name: str, command: click.
 def test_an_empty_workspace_says_how_to_begin(call: Call, home: Path) -> None:
     answer = call("status")
     assert answer.status == 0
-    assert f"No runs in {home}." in answer.out
+    assert f"No runs in {home} (there is no such folder yet)." in answer.out
     assert "llm-trainer train --config quickstart" in answer.out
+
+
+def test_a_filter_that_matches_nothing_is_not_an_empty_workspace(
+    call: Call, make_run: MakeRun
+) -> None:
+    make_run(status="completed")
+    assert "None of the 1 runs" in call("status", "--status", "failed").out
 
 
 def test_status_json_is_one_document_with_every_run(call: Call, make_run: MakeRun) -> None:
@@ -313,7 +320,7 @@ def test_resume_goes_on_with_more_epochs(call: Call, make_run: MakeRun, store: R
     run.paths.checkpoint("epoch-2").touch()
     answer = call("resume", "--run-id", "a", "--more-epochs", "2", "--from", "epoch-2")
     assert answer.status == 0
-    assert "goes on from its checkpoint 'epoch-2', to epoch 5." in answer.out
+    assert "goes on from its checkpoint 'epoch-2', with 2 more epochs (10 steps)." in answer.out
     assert store.config("a").training.epochs == 5
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.engine.timing import Plan, Speed, seconds_left, tokens_per_second
+from trainer.engine.timing import (
+    Plan,
+    Speed,
+    evaluation_seconds_left,
+    expected_evaluation_seconds,
+    seconds_left,
+    tokens_per_second,
+)
 
 
 def plan(
@@ -71,3 +78,14 @@ def test_throughput_without_a_time_is_unknown() -> None:
     assert tokens_per_second(100, 2.0) == 50.0
     assert tokens_per_second(100, None) is None
     assert tokens_per_second(100, 0.0) is None
+
+
+def test_an_evaluation_that_was_never_timed_is_estimated_from_the_pace() -> None:
+    half = {"window_share": 0.5, "training_tokens_per_second": 1000.0}
+    assert expected_evaluation_seconds(30_000, **half) == 20.0
+
+
+def test_the_rest_of_an_evaluation_comes_from_its_own_pace() -> None:
+    assert evaluation_seconds_left(10.0, 25, 100) == 30.0
+    assert evaluation_seconds_left(10.0, 100, 100) == 0.0
+    assert evaluation_seconds_left(0.0, 0, 100) == 0.0

@@ -9,7 +9,7 @@ from trainer import formats
 from trainer.cli.output import aligned, bar, emphasis, faint, harmless
 from trainer.cli.table import Column, render
 from trainer.runs import Checkpoint, Run, phase_words, progress_percent
-from trainer.store.records import State, Status
+from trainer.store.records import ACTIVE, State, Status
 from trainer.telemetry import GpuReading
 
 STALE_SECONDS = 15.0
@@ -222,11 +222,17 @@ def _perplexities(state: State) -> str:
 
 
 def _seen(state: State) -> str:
-    return known(state.tokens, lambda tokens: f"{formats.count(tokens)} tokens so far")
+    return known(state.tokens, lambda tokens: f"{formats.count(tokens)} tokens{_so_far(state)}")
 
 
 def _taken(state: State) -> str:
-    return known(state.elapsed_seconds, lambda seconds: f"{formats.duration(seconds)} so far")
+    return known(
+        state.elapsed_seconds, lambda seconds: f"{formats.duration(seconds)}{_so_far(state)}"
+    )
+
+
+def _so_far(state: State) -> str:
+    return " so far" if state.status in ACTIVE else ""
 
 
 def _machine(state: State, gpus: Sequence[GpuReading]) -> list[tuple[str, str]]:

@@ -37,7 +37,14 @@ from trainer.engine.model import GPT
 from trainer.engine.optimizer import Optimizers
 from trainer.engine.optimizer import build as build_optimizers
 from trainer.engine.schedule import Segment
-from trainer.engine.timing import Plan, Speed, seconds_left, tokens_per_second
+from trainer.engine.timing import (
+    Plan,
+    Speed,
+    evaluation_seconds_left,
+    expected_evaluation_seconds,
+    seconds_left,
+    tokens_per_second,
+)
 from trainer.engine.tokenization import TokenizedCorpus
 from trainer.errors import CheckpointError, DataError, TrainingError
 from trainer.inference.request import GenerationSettings
@@ -301,7 +308,7 @@ def _announce(job: Job, trainee: Trainee, saved: dict[str, Any] | None) -> None:
     plan, standing, recorder = trainee.plan, trainee.standing, job.recorder
     parameters = sum(weight.numel() for weight in trainee.model.parameters())
     recorder.update(
-        epochs=math.ceil(plan.total_steps / plan.steps_per_epoch),
+        epochs=trainee.config.training.epochs,
         epoch=plan.epoch_number(standing.step),
         step=standing.step,
         total_steps=plan.total_steps,
@@ -351,7 +358,8 @@ def fit(job: Job, trainee: Trainee) -> Outcome:
     _phase(job, "compiling" if trainee.compiled.active else "training")
     mark = time.monotonic()
     for step, micro_batches in _steps(trainee):
-        loss, grad_norm = _step(job, trainee, step, micro_batches)
+        with _waiting_for_compiler(job, trainee):
+            loss, grad_norm = _step(job, trainee, step, micro_batches)
         standing.step = step + 1
         standing.tokens += trainee.batches.tokens_per_step
         standing.evaluation_due = plan.evaluates(standing.step)
@@ -359,6 +367,7 @@ def fit(job: Job, trainee: Trainee) -> Outcome:
         if job.stop.requested or not _follow_up(job, trainee):
             return _stopped(job, trainee)
         mark = time.monotonic()
+    _phase(job, "finishing", trainee)
     return "completed"
 
 
@@ -373,6 +382,11 @@ def _follow_up(job: Job, trainee: Trainee) -> bool:
         return True
     _phase(job, "training")
     return True
+
+
+def _waiting_for_compiler(job: Job, trainee: Trainee) -> contextlib.AbstractContextManager[None]:
+    """While the first step compiles there is nothing to lose: a stop request ends it at once."""
+    return job.stop.abandoning() if trainee.compiled.warming_up else contextlib.nullcontext()
 
 
 def _steps(trainee: Trainee) -> Iterator[tuple[int, list[Any]]]:
@@ -477,9 +491,24 @@ def _record_step(job: Job, trainee: Trainee, loss: float, grad_norm: float, seco
         train_loss=point["train_loss"],
         learning_rate=point["learning_rate"],
         tokens_per_second=tokens_per_second(trainee.batches.tokens_per_step, pace),
-        eta_seconds=seconds_left(plan, standing.step, pace, trainee.seconds_per_evaluation),
+        eta_seconds=_time_left(trainee, trainee.seconds_per_evaluation),
     )
     _log_now_and_then(trainee, loss)
+
+
+def _time_left(
+    trainee: Trainee, evaluation_seconds: float | None, more: float = 0.0
+) -> float | None:
+    """Estimate the rest of the run; before the first evaluation its cost comes from the pace."""
+    pace = trainee.speed.seconds_per_step
+    if evaluation_seconds is None and pace is not None:
+        evaluation_seconds = expected_evaluation_seconds(
+            len(trainee.tokens.splits["validation"].tokens),
+            window_share=evaluation.stride(trainee.config) / trainee.config.training.seq_length,
+            training_tokens_per_second=trainee.batches.tokens_per_step / pace,
+        )
+    rest = seconds_left(trainee.plan, trainee.standing.step, pace, evaluation_seconds)
+    return None if rest is None else rest + more
 
 
 def _tell_compiled(job: Job, trainee: Trainee) -> None:
@@ -539,11 +568,15 @@ def _evaluate(job: Job, trainee: Trainee) -> Evaluation | None:
     training = trainee.config.training
     split = trainee.tokens.splits["validation"]
     began = time.monotonic()
-    _phase(job, "evaluating")
+    _phase(job, "evaluating", trainee)
 
     def report(done: int, total: int) -> None:
+        taken = time.monotonic() - began
+        here = evaluation_seconds_left(taken, done, total)
         job.recorder.update(
-            progress=Progress(phase="evaluating", done=done, total=total, unit="tokens")
+            progress=Progress(phase="evaluating", done=done, total=total, unit="tokens"),
+            elapsed_seconds=trainee.elapsed_seconds(),
+            eta_seconds=_time_left(trainee, evaluation_seconds=here + taken, more=here),
         )
 
     result = evaluation.evaluate(
@@ -616,13 +649,15 @@ def _save(job: Job, trainee: Trainee) -> None:
 
     The points up to this step are written first: a resume repeats only what lies past it.
     """
-    _phase(job, "saving")
+    _phase(job, "saving", trainee)
     job.recorder.flush()
     job.paths.checkpoints.mkdir(parents=True, exist_ok=True)
     standing = replace(trainee.standing, elapsed_seconds=trainee.elapsed_seconds())
     saved = checkpoint.save(job.paths.checkpoint("latest"), _payload(trainee, standing))
     job.recorder.event(
-        "saved", f"Saved latest.pt ({formats.size(saved.bytes)}).", step=standing.step
+        "saved",
+        f"Saved latest.pt at step {standing.step:,} ({formats.size(saved.bytes)}).",
+        step=standing.step,
     )
 
 
@@ -662,8 +697,11 @@ def _stopped(job: Job, trainee: Trainee) -> Outcome:
     """Save where training stands and end; what is due is done when the run goes on."""
     job.recorder.update(status="stopping")
     _save(job, trainee)
+    _phase(job, "finishing", trainee)
     return "stopped"
 
 
-def _phase(job: Job, words: str) -> None:
+def _phase(job: Job, words: str, trainee: Trainee | None = None) -> None:
     job.recorder.update(phase=words, progress=None)
+    if trainee is not None:
+        job.recorder.update(elapsed_seconds=trainee.elapsed_seconds())

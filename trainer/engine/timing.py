@@ -93,14 +93,27 @@ def seconds_left(
     seconds_per_step: float | None,
     seconds_per_evaluation: float | None,
 ) -> float | None:
-    """Estimate the rest of the run; None while no step has been timed.
-
-    An evaluation that has not been timed yet counts nothing rather than a guess.
-    """
+    """Estimate the rest of the run: its steps and evaluations; None while no step was timed."""
     if seconds_per_step is None:
         return None
     evaluations = plan.evaluations_after(step) * (seconds_per_evaluation or 0.0)
     return (plan.total_steps - step) * seconds_per_step + evaluations
+
+
+def expected_evaluation_seconds(
+    tokens: int, *, window_share: float, training_tokens_per_second: float
+) -> float:
+    """Estimate an evaluation that was never timed.
+
+    Every token passes ``1 / window_share`` times, and a forward pass is a third of a step: the
+    backward pass costs twice as much (Kaplan et al., 2020, arXiv 2001.08361, section 2.1).
+    """
+    return tokens / window_share / (3.0 * training_tokens_per_second)
+
+
+def evaluation_seconds_left(taken: float, done: int, total: int) -> float:
+    """Estimate the rest of an evaluation from its own pace."""
+    return taken / done * (total - done) if done else 0.0
 
 
 def tokens_per_second(tokens: int, seconds: float | None) -> float | None:

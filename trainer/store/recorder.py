@@ -36,12 +36,12 @@ class Recorder:
         paths: RunPaths,
         state: State,
         *,
-        on_tick: Callable[[], None] | None = None,
+        on_tick: Callable[[Recorder], None] | None = None,
     ) -> None:
         """Start writing.
 
         Args:
-            on_tick: called in the recorder's thread about every half second.
+            on_tick: called with the recorder, in its thread, about every half second.
 
         Raises:
             StoreError: the metrics were written by a newer version.
@@ -139,7 +139,7 @@ class Recorder:
                 if self._try(self._write_state) and rows_written:
                     self._trouble = None
             if self._on_tick is not None:
-                self._on_tick()
+                self._on_tick(self)
 
     def _try(self, write: Callable[[], None]) -> bool:
         try:

@@ -79,13 +79,22 @@ def all_runs(session: Session, *, status: str | None, tag: str | None, archived:
 def run_list(session: Session, runs: list[Run], limit: int, nvml: Nvml) -> list[str]:
     """Return the table of runs and what lies under it."""
     if not runs:
-        home = session.store.workspace.home
-        start = ("start one", session.command("train --config quickstart"))
-        return [f"No runs in {home}.", *commands_to_try([start])]
+        return no_runs(session)
     lines = run_table(runs[:limit], screen_width())
     if len(runs) > limit:
         lines.append(f"… and {len(runs) - limit:,} more (--limit N shows more)")
     return [*lines, *gpu_lines(nvml.read())]
+
+
+def no_runs(session: Session) -> list[str]:
+    """Tell an empty workspace from one where nothing matches, and from a folder that is not."""
+    home = session.store.workspace.home
+    there = len(session.store.workspace.run_ids())
+    if there:
+        return [f"None of the {there:,} runs in {home} match (see also --archived)."]
+    missing = "" if home.is_dir() else " (there is no such folder yet)"
+    start = ("start one", session.command("train --config quickstart"))
+    return [f"No runs in {home}{missing}.", *commands_to_try([start])]
 
 
 def _show_one(session: Session, run_id: str, watch: bool) -> None:

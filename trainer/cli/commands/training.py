@@ -105,9 +105,25 @@ def started(session: Session, run_id: str, config: Config) -> list[str]:
         f"Started run {run_id}.",
         f"It trains {parameters} parameters on {data.get('used')} for {length}.",
         *([data["reason"]] if data.get("reason") else []),
+        *expectations(session.store.config(run_id)),
         "",
         *next_commands(session, run_id),
     ]
+
+
+def expectations(config: Config) -> list[str]:
+    """Tell at once what the run will only find out: no GPU to fit the wish, text to download."""
+    from trainer import datasource
+    from trainer.telemetry import Nvml
+
+    told = []
+    wish = config.device.preference
+    if wish not in ("auto", "cpu") and not Nvml().read():
+        told.append(f"No NVIDIA GPU answers here: it will train on the CPU, not on '{wish}'.")
+    source = datasource.identify(config.data)
+    if source.kind == "hub" and not datasource.is_cached(source):
+        told.append(f"{source.label} is not on this computer: the run downloads it first.")
+    return told
 
 
 def next_commands(session: Session, run_id: str) -> list[str]:
@@ -157,12 +173,21 @@ def resume_command(
     found = session.store.resolve(run_id)
     run = session.store.resume(found, more_epochs=more_epochs, source=source)
     lines = [
-        f"Run {found} goes on from its checkpoint '{source}', to epoch {run.state.epochs}.",
+        f"Run {found} goes on from its checkpoint '{source}', {target(run, more_epochs)}.",
         "",
         *next_commands(session, found),
     ]
     session.report(run.as_dict(), lines)
     return _follow(session, run) if follow else 0
+
+
+def target(run: Run, more_epochs: int) -> str:
+    """Say where a resumed run ends."""
+    if not more_epochs:
+        return "to the end that was planned"
+    per_epoch = run.state.steps_per_epoch
+    steps = f" ({more_epochs * per_epoch:,} steps)" if per_epoch else ""
+    return f"with {more_epochs} more epoch{'s' if more_epochs > 1 else ''}{steps}"
 
 
 @command("stop", "stop --run-id latest")
@@ -175,12 +200,17 @@ def stop_command(session: Session, run_id: str, now: bool) -> None:
         "interrupted": "was killed",
         "stopping": "is stopping: it saves a checkpoint first",
     }
-    after = ("go on later" if run.status != "stopping" else "watch", f"--run-id {run.run_id}")
-    verb = "resume" if run.status != "stopping" else "status"
     session.report(
         run.as_dict(),
-        [
-            f"Run {run.run_id} {told.get(run.status, f'is {run.status}')}.",
-            *commands_to_try([(after[0], session.command(f"{verb} {after[1]}"))]),
-        ],
+        [f"Run {run.run_id} {told.get(run.status, f'is {run.status}')}.", *_after(session, run)],
     )
+
+
+def _after(session: Session, run: Run) -> list[str]:
+    """Tell what can be done after a stop: watch it, or go on where there is a checkpoint."""
+    of_run = f"--run-id {run.run_id}"
+    if run.active:
+        return commands_to_try([("watch", session.command(f"status {of_run}"))])
+    if run.paths.checkpoint("latest").exists():
+        return commands_to_try([("go on later", session.command(f"resume {of_run}"))])
+    return ["It had saved no checkpoint yet, so it cannot go on."]

@@ -16,7 +16,7 @@ from trainer.cli.session import Session
     default=8000,
     show_default=True,
     metavar="N",
-    help="The next free one is taken where this is in use.",
+    help="Port; where 8000 is in use, and no other was asked for, the next free one.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the browser too.")
 @click.option("--quickstart", is_flag=True, help="Start the quickstart run if there is no run yet.")
