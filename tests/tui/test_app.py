@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import MakeRun, point_row
 from tests.tui.conftest import (
+    NOW,
     PlayedApp,
     StillMachine,
     TuiPilot,
@@ -26,7 +27,7 @@ from trainer.store.recorder import Recorder
 from trainer.tui.dialogs.help import HelpDialog
 from trainer.tui.keys import KEYS
 from trainer.tui.log_pane import LogPane
-from trainer.tui.run_table import RunTable
+from trainer.tui.run_table import COLUMNS, RunTable
 
 
 def live(make_run: MakeRun, **fields: object) -> Recorder:
@@ -74,6 +75,38 @@ def test_a_wide_terminal_shows_more_columns(app: PlayedApp, make_run: MakeRun) -
         assert rows(app)[0][-3:] == ["cuda:0", "python-docs", "1 h ago"]
 
     play(app, story, size=(140, 40))
+
+
+@pytest.mark.parametrize(
+    ("title", "fields", "words"),
+    [
+        ("Status", {"status": "stopping", "step": 9, "total_steps": 9}, "stopping 100 %"),
+        ("Loss", {"train_loss": 99.99994}, "99.9999"),
+        ("Val ppl", {"val_word_perplexity": 11_420_978.0}, "11.4 M"),
+        ("Val ppl", {"val_word_perplexity": 99_999.4}, "99,999"),
+        ("Tok/s", {"tokens_per_second": 999_999.4}, "999,999"),
+        ("Tok/s", {"tokens_per_second": 12_345_678.0}, "12.3 M"),
+        ("Time", {"status": "running", "eta_seconds": 86_399.0}, "23 h 59 min left"),
+    ],
+)
+def test_the_widest_numbers_fit(
+    make_run: MakeRun, title: str, fields: dict[str, object], words: str
+) -> None:
+    # Of this very process, so that it counts as alive.
+    run = make_run(process=process.identify(os.getpid()), **fields)
+    (column,) = [column for column in COLUMNS if column.title == title]
+    cell = column.text(run, NOW)
+    assert cell.plain == words
+    assert cell.cell_len <= column.width
+
+
+def test_a_number_that_does_not_fit_looks_cut(app: PlayedApp, make_run: MakeRun) -> None:
+    make_run(name="first", train_loss=12345.6789)
+
+    async def story(pilot: TuiPilot) -> None:
+        await shown(pilot, "12345.… ")
+
+    play(app, story)
 
 
 def test_resizing_keeps_the_run_under_the_cursor(app: PlayedApp, make_run: MakeRun) -> None:
@@ -132,6 +165,20 @@ def test_a_failure_and_a_note_are_told_in_the_header(app: PlayedApp, make_run: M
         recorder.close(status="failed", process=None, error=error)
         await shown(pilot, "failed The text is gone. Bring it back.")
         assert "first failed: The text is gone. Bring it back." in app.told
+
+    play(app, story)
+
+
+def test_many_notes_leave_the_chart_its_room(app: PlayedApp, make_run: MakeRun) -> None:
+    make_run(name="first", points=20, notices=[f"{'long ' * 30}note {n}." for n in range(4)])
+
+    async def story(pilot: TuiPilot) -> None:
+        await shown(pilot, "…  5 shows all")
+        assert app.main.query_one("#run-header").size.height == 2
+        await pilot.press("5")
+        await shown(pilot, "note 0.")
+        await pilot.resize_terminal(80, 40)
+        await until(pilot, lambda: app.main.query_one("#run-header").size.height == 5)
 
     play(app, story)
 
@@ -362,8 +409,22 @@ def test_brackets_choose_the_epochs_of_the_next_run(app: PlayedApp) -> None:
         await shown(pilot, "Next run: epochs as configured")
         await pilot.press("right_square_bracket")
         await shown(pilot, "Next run: 4 epochs")
-        await pilot.press(*["left_square_bracket"] * 5)
+        await pilot.press(*["left_square_bracket"] * 3)
         await shown(pilot, "Next run: 1 epoch,")
+        await pilot.press("left_square_bracket")
+        await shown(pilot, "Next run: epochs as configured")
+
+    play(app, story)
+
+
+def test_the_same_toast_is_shown_once(app: PlayedApp) -> None:
+    async def story(pilot: TuiPilot) -> None:
+        await pilot.press("z", "z", "u", "z")
+        await until(pilot, lambda: len(app.told) == 4)
+        assert [toast.message for toast in app._notifications] == [
+            "There is no run here. Press n to start one.",
+            "Nothing was deleted here.",
+        ]
 
     play(app, story)
 

@@ -12,7 +12,9 @@ from textual.widgets import Input, OptionList, Select, TextArea
 
 from tests.conftest import MakeRun
 from tests.tui.conftest import PlayedApp, TuiPilot, play, rows, screen_text, shown, until, words_of
+from trainer import config as configuration
 from trainer import devices
+from trainer.config import Config
 from trainer.errors import TrainerError, UsageError
 from trainer.runs import Run, RunStore
 from trainer.store import process
@@ -174,6 +176,19 @@ def test_escape_closes_the_form(app: PlayedApp, store: RunStore) -> None:
     assert store.list().total == 0
 
 
+def test_escape_asks_before_what_was_typed_is_lost(app: PlayedApp) -> None:
+    async def story(pilot: TuiPilot) -> None:
+        await dialog(pilot, NewRunDialog, "n")
+        await pilot.press("a", "escape")
+        await shown(pilot, "Esc again throws away what you typed.")
+        await pilot.press("b", "escape")
+        assert app.screen.query_one("#run-name", Input).value == "ab"
+        await pilot.click("#cancel")
+        await closed(pilot, app)
+
+    play(app, story)
+
+
 # ---------------------------------------------------------------------- resume
 
 
@@ -213,6 +228,24 @@ def test_a_complete_run_is_offered_one_more_epoch(app: PlayedApp, make_run: Make
     play(app, story)
 
 
+def test_epochs_of_the_next_run_are_not_those_to_resume_with(
+    app: PlayedApp, make_run: MakeRun
+) -> None:
+    config = configuration.replace(Config(), training__max_steps=60)
+    run = make_run(status="stopped", step=30, epochs=1, steps_per_epoch=60, config=config)
+    checkpoint(run, "latest", 30)
+
+    async def story(pilot: TuiPilot) -> None:
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: app.main.glimpse is not None)
+        await dialog(pilot, ResumeDialog, "u")
+        await shown(pilot, "Goes on from step 30 to step 60, on the same curve.")
+        await pilot.press("right_square_bracket")
+        await shown(pilot, "and adds 1 epoch: about 60 steps more")
+
+    play(app, story)
+
+
 def test_a_run_without_a_checkpoint_cannot_be_resumed(app: PlayedApp, make_run: MakeRun) -> None:
     make_run(name="first", status="failed")
 
@@ -223,7 +256,8 @@ def test_a_run_without_a_checkpoint_cannot_be_resumed(app: PlayedApp, make_run: 
 
     play(app, story)
     assert app.told == [
-        "first has no checkpoint to resume from. Press n to start a new run with its settings."
+        "first has no checkpoint to resume from. "
+        "Press n to start a new run; 'based on' offers its settings."
     ]
 
 
@@ -246,10 +280,16 @@ def test_stop_asks_the_worker(
     assert app.told[0].startswith("first was stopped.")
 
 
+@pytest.mark.parametrize(
+    ("saved", "told"),
+    [(True, "first was killed. Press u to resume it."), (False, "first was killed.")],
+)
 def test_kill_ends_it_at_once(
-    app: PlayedApp, make_run: MakeRun, sleeper: subprocess.Popen[bytes]
+    app: PlayedApp, make_run: MakeRun, sleeper: subprocess.Popen[bytes], saved: bool, told: str
 ) -> None:
-    make_run(name="first", status="running", process=process.identify(sleeper.pid))
+    run = make_run(name="first", status="running", process=process.identify(sleeper.pid))
+    if saved:
+        checkpoint(run, "latest", 9)
 
     async def story(pilot: TuiPilot) -> None:
         await shown(pilot, "── first ")
@@ -260,7 +300,7 @@ def test_kill_ends_it_at_once(
 
     play(app, story)
     assert sleeper.wait(10) == -9
-    assert app.told == ["first was killed. Press u to resume it."]
+    assert app.told == [told]
 
 
 def test_a_run_that_has_ended_cannot_be_stopped(app: PlayedApp, make_run: MakeRun) -> None:
@@ -335,11 +375,12 @@ def test_name_and_tags(app: PlayedApp, store: RunStore, make_run: MakeRun) -> No
     assert app.told == ["second is tagged a, b."]
 
 
-@pytest.mark.parametrize("key", ["u", "s", "x", "t", "g"])
+@pytest.mark.parametrize("key", ["u", "s", "x", "t", "g", "p"])
 def test_without_a_run_keys_say_so(app: PlayedApp, key: str) -> None:
     async def story(pilot: TuiPilot) -> None:
         await pilot.press(key)
         await until(pilot, lambda: bool(app.told))
+        await dialog(pilot, NewRunDialog, "n")
 
     play(app, story)
     assert app.told == ["There is no run here. Press n to start one."]

@@ -64,7 +64,7 @@ def test_every_problem_is_told_at_its_field() -> None:
 def test_a_line_that_is_no_assignment_is_told() -> None:
     found = draft.check(DEFAULTS, typed(), "dropout")
     assert isinstance(found, dict)
-    assert found[""].startswith("'dropout' is not an assignment.")
+    assert found[""] == f"'dropout' is not an assignment. {draft.MORE_HINT}"
 
 
 def test_an_empty_field_that_needs_a_value_is_refused() -> None:

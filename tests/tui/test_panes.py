@@ -11,6 +11,7 @@ from tests.conftest import CREATED_AT, MakeRun
 from tests.tui.conftest import GIB, GPU, HOST, NOW
 from trainer.runs import Checkpoint
 from trainer.store.records import ErrorRecord, State
+from trainer.telemetry import HostReading
 from trainer.tui import (
     details_pane,
     figures_pane,
@@ -89,6 +90,14 @@ def test_errors_come_before_notes() -> None:
     ]
 
 
+def test_notes_are_clipped_to_one_line() -> None:
+    error, note = Text("failed It is empty."), Text("note It was used.")
+    assert run_header.clipped([], 30).plain == ""
+    assert run_header.clipped([error], 19).plain == "failed It is empty."
+    assert run_header.clipped([error], 18).plain == "fail…  5 shows all"
+    assert run_header.clipped([error, note], 40).plain == "failed It is empty.  5 shows all"
+
+
 def test_figures_on_one_line() -> None:
     assert figures_pane.one_line(RUNNING).plain == (
         " epoch 2/3  step 420/1,000  train 3.2140  val 3.3100  ppl 85.21  6,120 tok/s"
@@ -113,7 +122,7 @@ def test_readings_with_a_gpu() -> None:
     assert line.plain == (" GPU 62 % 8.0 of 24.0 GiB 61 °C 148 W · CPU 48 % · RAM 5.0 of 16.0 GiB")
     lines = readings_pane.listed((GPU,), HOST, None).plain.splitlines()
     assert lines[0] == "GPU           NVIDIA A30"
-    assert lines[1] == "  use         " + "━" * 7 + "┈" * 5 + " 62 %"
+    assert lines[1] == "  use         " + "━" * 4 + "┈" * 4 + " 62 %"
     assert lines[3] == "  heat, power 61 °C, 148 W"
 
 
@@ -136,6 +145,13 @@ def test_a_run_on_a_gpu_shows_the_gpu_it_reads_itself() -> None:
     on_cpu = dict.fromkeys(row)
     assert readings_pane.shown_gpus(machine, on_cpu) == (GPU, GPU)
     assert readings_pane.shown_gpus(None, None) == ()
+
+
+def test_the_longest_share_of_memory_fits_the_side_column() -> None:
+    host = HostReading(cpu_percent=1.0, ram_bytes=1023 * GIB // 1024, ram_total_bytes=1023 * GIB)
+    line = readings_pane.listed((), host, None).plain.splitlines()[2]
+    assert line.endswith(" 1023.0 MiB of 1023.0 GiB")
+    assert len(line) <= 47
 
 
 @pytest.mark.parametrize(
@@ -185,7 +201,7 @@ def test_samples_show_the_newest_evaluation_first() -> None:
 
 
 def test_details(make_run: MakeRun) -> None:
-    run = make_run(name="first", device="cpu", precision="bf16", dataset="python-docs")
+    run = make_run(name="first", device="cpu", precision="bf16", notices=["It is warm."])
     event = {"at": "2026-01-02T03:05:00Z", "level": "info", "message": "It began."}
     glimpse = Glimpse(
         run,
@@ -194,8 +210,15 @@ def test_details(make_run: MakeRun) -> None:
         checkpoints=(Checkpoint(name="latest", step=7, epoch=1),),
     )
     lines = details_pane.details_text(glimpse, NOW).plain.splitlines()
-    assert lines[:2] == ["Facts", "started         1 h ago"]
-    assert "device          cpu, bf16" in lines
+    assert lines[:5] == [
+        "Trouble and notes",
+        "note It is warm.",
+        "",
+        "Facts",
+        "started         1 h ago",
+    ]
+    assert "device          cpu" in lines
+    assert "precision       bf16" in lines
     assert lines[lines.index("Checkpoints") + 1] == "latest · step 7"
     assert lines[lines.index("Settings other than the defaults") + 1] == "training.epochs = 9"
     assert lines[-1] == "03:05:00 It began."

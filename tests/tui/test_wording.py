@@ -111,16 +111,45 @@ def test_the_size_of_a_configuration() -> None:
     )
 
 
-def test_what_resuming_will_do(make_run: MakeRun) -> None:
-    run = make_run(status="stopped", step=420, epochs=3)
+def test_what_resuming_will_do() -> None:
+    state = a_state(status="stopped", step=420, epochs=3)
     latest = Checkpoint(name="latest", step=420, epoch=2)
-    assert wording.resume_words(run, latest, 2) == (
+    assert wording.resume_words(state, latest, 2, None) == (
         "Goes on from step 420 to the end of epoch 5, on the same curve."
     )
     earlier = Checkpoint(name="epoch-1", step=419, epoch=1)
-    assert wording.resume_words(run, earlier, 0) == (
+    assert wording.resume_words(state, earlier, 0, None) == (
         "Goes on from step 419 to the end of epoch 3, doing 1 step again."
     )
+
+
+@pytest.mark.parametrize(
+    ("more_epochs", "steps_per_epoch", "target"),
+    [
+        (0, 100, " to step 500"),
+        (2, 100, " and adds 2 epochs: about 200 steps more"),
+        (1, None, " and adds 1 epoch"),
+    ],
+)
+def test_what_resuming_a_run_cut_short_will_do(
+    more_epochs: int, steps_per_epoch: int | None, target: str
+) -> None:
+    state = a_state(step=420, epochs=9, total_steps=500, steps_per_epoch=steps_per_epoch)
+    latest = Checkpoint(name="latest", step=420, epoch=2)
+    words = wording.resume_words(state, latest, more_epochs, 500)
+    assert words == f"Goes on from step 420{target}, on the same curve."
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "–"),
+        ({"precision": "off"}, "fp32"),
+        ({"precision": "bf16", "compiled": True}, "bf16, compiled"),
+    ],
+)
+def test_precision(fields: dict[str, object], words: str) -> None:
+    assert wording.precision_words(a_state(**fields)) == words
 
 
 def test_a_checkpoint_to_choose_from() -> None:

@@ -148,6 +148,12 @@ class TrainerApp(App[None]):
         """Show an error with its hint."""
         self.notify(str(error), severity="error", timeout=ERROR_SECONDS, markup=False)
 
+    def notify(self, message: str, **options: Any) -> None:
+        """Show a toast; the same words are never shown twice at a time."""
+        for earlier in [toast for toast in self._notifications if toast.message == message]:
+            self._unnotify(earlier, refresh=False)
+        super().notify(message, **options)
+
     def _shown_run(self) -> Run | None:
         """Return the run under the cursor, or say that there is none."""
         run = self.main.run
@@ -185,12 +191,11 @@ class TrainerApp(App[None]):
             self.tell_error(
                 NotFoundError(
                     f"{run.title} has no checkpoint to resume from.",
-                    "Press n to start a new run with its settings.",
+                    "Press n to start a new run; 'based on' offers its settings.",
                 )
             )
         else:
-            more = self._epochs or int(run.status == "completed")
-            self.push_screen(ResumeDialog(self._store, run, glimpse.checkpoints, more))
+            self.push_screen(ResumeDialog(self._store, glimpse))
 
     def action_stop(self) -> None:
         """Ask how to stop, unless the run has ended."""
@@ -224,6 +229,11 @@ class TrainerApp(App[None]):
         self.perform(partial(restore_run, self._store, run_id))
 
     # ------------------------------------------------------------------ keys: the playground
+
+    def action_edit_prompt(self) -> None:
+        """Let the prompt for the shown run's model be written."""
+        if self._shown_run() is not None:
+            self.main.edit_prompt()
 
     @on(PlaygroundPane.PromptSubmitted)
     def action_generate(self) -> None:
@@ -277,8 +287,8 @@ class TrainerApp(App[None]):
     # ------------------------------------------------------------------ keys: the next run
 
     def action_change_epochs(self, by: int) -> None:
-        """Change the epochs of the next run, never below one."""
-        self._epochs = max(1, (self._epochs or Config().training.epochs) + by)
+        """Change the epochs of the next run; below one they are as configured again."""
+        self._epochs = max(0, (self._epochs or Config().training.epochs) + by) or None
         self._show_next_run()
 
     def action_choose_device(self) -> None:

@@ -14,6 +14,7 @@ from trainer import formats
 from trainer.tui import wording
 from trainer.tui.figures_pane import pair_lines
 from trainer.tui.live_text import LiveText
+from trainer.tui.run_header import note_lines
 from trainer.tui.watching import Glimpse
 
 
@@ -36,7 +37,9 @@ def details_text(glimpse: Glimpse, at: datetime) -> Text:
     run = glimpse.run
     facts = [("started", formats.age(run.state.created_at, at)), *wording.facts(run.state)]
     facts.append(("folder", str(run.paths.folder)))
+    notes = note_lines(run.state)
     sections = [
+        *([_section("Trouble and notes", notes)] if notes else []),
         _section("Facts", [pair_lines(facts)]),
         _section(
             "Checkpoints",

@@ -13,6 +13,7 @@ from trainer.runs import RunStore
 
 FORM = "form"
 MORE = "more settings"
+MORE_HINT = "Write section.key = value, one a line, for example model.dropout = 0.1."
 
 BASIC_SETTINGS = tuple(setting for setting in SETTINGS.values() if setting.basic)
 """What the form asks for, in the order of the schema; the rest can be written as lines."""
@@ -88,10 +89,16 @@ def build_config(base: Base, typed: Mapping[str, str], more: str) -> Config:
         for key, text in typed.items()
         if text.strip() != base.text(SETTINGS[key])
     }
+    return configuration.build(base.layer, Layer(FORM, changed), _more_layer(more))
+
+
+def _more_layer(more: str) -> Layer:
     lines = [line for line in map(str.strip, more.splitlines()) if line and line[0] != "#"]
-    return configuration.build(
-        base.layer, Layer(FORM, changed), configuration.assignments(lines, MORE)
-    )
+    try:
+        return configuration.assignments(lines, MORE)
+    except UsageError as error:
+        # The hint that comes with it is for the command line.
+        raise UsageError(error.message, MORE_HINT) from error
 
 
 def problems(error: TrainerError) -> dict[str, str]:

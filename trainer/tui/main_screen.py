@@ -221,7 +221,7 @@ class MainScreen(Screen[None]):
             markup=False,
         )
 
-    def action_edit_prompt(self) -> None:
+    def edit_prompt(self) -> None:
         """Put the cursor into the prompt of the playground."""
         self.action_show_pane("playground")
         self.playground.edit_prompt()

@@ -13,7 +13,7 @@ from trainer.tui import wording
 from trainer.tui.live_text import LiveText
 from trainer.tui.machine import MachineReading
 
-BAR_CELLS = 12
+BAR_CELLS = 8
 _LABEL_CELLS = 14
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from rich.text import Text
@@ -16,6 +17,7 @@ from trainer.tui import wording
 from trainer.tui.live_text import LiveText
 
 MOST_BAR_CELLS = 60
+WHERE_THE_REST_IS = "  5 shows all"
 
 
 class RunHeader(Vertical):
@@ -50,7 +52,8 @@ class RunHeader(Vertical):
         notes = self.query_one("#run-notes", LiveText)
         lines = note_lines(run.state)
         notes.display = bool(lines)
-        notes.say(Text("\n").join(lines))
+        roomy = self.screen.has_class("-high")
+        notes.say(Text("\n").join(lines) if roomy else clipped(lines, self.size.width - 2))
 
 
 def title_line(run: Run, quiet: str, width: int) -> Text:
@@ -75,6 +78,17 @@ def progress_line(state: State, width: int) -> Text:
         return words.append(f"  {share.strip()}{left}")
     done, open_ = wording.bar(percent, cells)
     return words.append("  ").append(done, "green").append(open_, "dim").append(share + left)
+
+
+def clipped(lines: Sequence[Text], width: int) -> Text:
+    """Write the first line alone; where that is not all, the key that shows the rest."""
+    if not lines:
+        return Text()
+    line = lines[0].copy()
+    if len(lines) == 1 and line.cell_len <= width:
+        return line
+    line.truncate(max(0, width - len(WHERE_THE_REST_IS)), overflow="ellipsis")
+    return line.append(WHERE_THE_REST_IS, "dim")
 
 
 def note_lines(state: State) -> list[Text]:

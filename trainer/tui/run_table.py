@@ -41,13 +41,15 @@ class Column:
     def text(self, run: Run, at: datetime) -> Text:
         """Return what stands in a run's cell."""
         content = self.cell(run, at)
-        if isinstance(content, Text):
-            return content
-        return Text(content, justify="right" if self.number else "left")
+        text = content if isinstance(content, Text) else Text(content)
+        text.justify = "right" if self.number else "left"
+        # What does not fit must look cut: a number without its last digits reads as another.
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 def _name(run: Run, _: datetime) -> Text:
-    cell = Text("* " if run.annotations.pinned else "", no_wrap=True, overflow="ellipsis")
+    cell = Text("* " if run.annotations.pinned else "")
     cell.append(run.title, "bold" if run.active else "")
     for tag in run.annotations.tags:
         cell.append(f" #{tag}", "dim")
@@ -64,21 +66,23 @@ def _perplexity(run: Run, _: datetime) -> str:
 
 def _rate(run: Run, _: datetime) -> str:
     rate = run.state.tokens_per_second
-    return formats.ABSENT if rate is None else f"{rate:,.0f}"
+    if rate is None or rate >= 999_999.5:
+        return formats.count(rate)
+    return f"{rate:,.0f}"
 
 
-def _dataset(run: Run, _: datetime) -> Text:
-    return Text(run.state.dataset or formats.ABSENT, no_wrap=True, overflow="ellipsis")
+def _dataset(run: Run, _: datetime) -> str:
+    return run.state.dataset or formats.ABSENT
 
 
 NAME = Column("Name", 0, _name)
 COLUMNS = (
     NAME,
-    Column("Status", 13, _status),
+    Column("Status", 14, _status),
     Column("Loss", 7, lambda run, _: formats.loss(run.state.train_loss), number=True),
     Column("Val ppl", 7, _perplexity, number=True),
     Column("Tok/s", 7, _rate, number=True),
-    Column("Time", 15, lambda run, _: wording.time_words(run.state)),
+    Column("Time", 16, lambda run, _: wording.time_words(run.state)),
     Column("Device", 8, lambda run, _: run.state.device or formats.ABSENT, wide_only=True),
     Column("Dataset", 20, _dataset, wide_only=True),
     Column("Started", 11, lambda run, at: formats.age(run.state.created_at, at), wide_only=True),

@@ -40,6 +40,8 @@ class Glimpse:
     """All that is shown of one run, as it stood at one moment.
 
     Attributes:
+        settings: what differs from the defaults, as lines.
+        max_steps: the steps at which its configuration cuts it short, if it does.
         trouble: why its metrics cannot be shown.
         reference: another run that its curves are compared with.
     """
@@ -52,6 +54,7 @@ class Glimpse:
     events: tuple[dict[str, Any], ...] = ()
     checkpoints: tuple[Checkpoint, ...] = ()
     settings: tuple[str, ...] = ()
+    max_steps: int | None = None
     trouble: str = ""
     reference: Glimpse | None = None
 
@@ -104,17 +107,18 @@ class StoreWatch:
         generation = (process, run.status in ("queued", "preparing"))
         if known is None or known.run.run_id != run.run_id or generation != self._generation:
             self._generation = generation
-            return Glimpse(run, settings=self._settings(run.run_id))
+            return self._configured(run)
         return known
 
-    def _settings(self, run_id: str) -> tuple[str, ...]:
+    def _configured(self, run: Run) -> Glimpse:
         try:
-            differing = configuration.differences(self._store.config(run_id))
+            config = self._store.config(run.run_id)
         except TrainerError as error:
-            return (error.message,)  # The rest of the run can be shown all the same.
-        return tuple(
-            f"{key} = {configuration.toml_value(value)}" for key, value in differing.items()
-        )
+            # The rest of the run can be shown all the same.
+            return Glimpse(run, settings=(error.message,))
+        differing = configuration.differences(config)
+        lines = (f"{key} = {configuration.toml_value(value)}" for key, value in differing.items())
+        return Glimpse(run, settings=tuple(lines), max_steps=config.training.max_steps)
 
     def _log(self, run_id: str) -> Sequence[str]:
         """Return the training log, or what the process printed if it never got so far."""

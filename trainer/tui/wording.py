@@ -86,14 +86,12 @@ def figures(state: State) -> list[tuple[str, str]]:
 
 def facts(state: State) -> list[tuple[str, str]]:
     """Return what else is known of a run as (name, value) pairs."""
-    precision = f", {state.precision}" if state.precision else ""
-    compiled = ", compiled" if state.compiled else ""
-    device = state.device_name or state.device or formats.ABSENT
     bits = state.val_bits_per_byte
     return [
         ("run id", state.run_id),
         ("dataset", state.dataset or formats.ABSENT),
-        ("device", f"{device}{precision}{compiled}"),
+        ("device", state.device_name or state.device or formats.ABSENT),
+        ("precision", precision_words(state)),
         ("parameters", formats.count(state.parameters)),
         ("tokens seen", formats.count(state.tokens)),
         ("best val loss", formats.loss(state.best_val_loss)),
@@ -102,6 +100,12 @@ def facts(state: State) -> list[tuple[str, str]]:
         ("learning rate", formats.learning_rate(state.learning_rate)),
         ("worked for", formats.duration(state.elapsed_seconds)),
     ]
+
+
+def precision_words(state: State) -> str:
+    """Write the numbers that are computed with, ``fp32`` where no mixed precision is on."""
+    precision = "fp32" if state.precision == "off" else state.precision or formats.ABSENT
+    return f"{precision}, compiled" if state.compiled else precision
 
 
 def ending_words(run: Run) -> str:
@@ -152,15 +156,28 @@ def model_words(config: Config) -> str:
     )
 
 
-def resume_words(run: Run, checkpoint: Checkpoint, more_epochs: int) -> str:
+def resume_words(
+    state: State, checkpoint: Checkpoint, more_epochs: int, max_steps: int | None
+) -> str:
     """Say what resuming will do."""
-    epochs = (run.state.epochs or 0) + more_epochs
-    sentence = f"Goes on from step {checkpoint.step:,}"
-    sentence += f" to the end of epoch {epochs:,}" if epochs else ""
-    lost = (run.state.step or 0) - checkpoint.step
+    target = _target_words(state, more_epochs, max_steps)
+    sentence = f"Goes on from step {checkpoint.step:,}{target}"
+    lost = (state.step or 0) - checkpoint.step
     if lost > 0:
         return f"{sentence}, doing {_plural(lost, 'step')} again."
     return f"{sentence}, on the same curve."
+
+
+def _target_words(state: State, more_epochs: int, max_steps: int | None) -> str:
+    """Say how far a resumed run goes; ``max_steps`` may end it within an epoch."""
+    if max_steps is None:
+        epochs = (state.epochs or 0) + more_epochs
+        return f" to the end of epoch {epochs:,}" if epochs else ""
+    if not more_epochs:
+        return f" to step {state.total_steps or max_steps:,}"
+    steps = more_epochs * (state.steps_per_epoch or 0)
+    about = f": about {_plural(steps, 'step')} more" if steps else ""
+    return f" and adds {_plural(more_epochs, 'epoch')}{about}"
 
 
 def checkpoint_words(checkpoint: Checkpoint) -> str:

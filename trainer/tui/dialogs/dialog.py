@@ -78,6 +78,10 @@ class Dialog(ModalScreen[None]):
         self.show_problem(str(error))
 
     @on(Button.Pressed, "#cancel")
+    def cancel_by_button(self) -> None:
+        """Do what Esc does."""
+        self.action_cancel()
+
     def action_cancel(self) -> None:
         """Close; a change under way goes on and is confirmed on the main screen."""
         self.dismiss()

@@ -51,6 +51,8 @@ class NewRunDialog(Dialog):
         self._bases = {base.name: base for base in bases}
         self._base = bases[0]
         self._chosen = dict(chosen)
+        self._untouched: tuple[str, ...] = ()
+        self._warned = False
 
     def compose_body(self) -> Iterable[Widget]:
         options = [(base.label, name) for name, base in self._bases.items()]
@@ -82,6 +84,7 @@ class NewRunDialog(Dialog):
 
     def on_mount(self) -> None:
         self.query_one("#run-name").focus()
+        self._untouched = self._texts()
         self.check()
 
     # ------------------------------------------------------------------ while typing
@@ -97,8 +100,10 @@ class NewRunDialog(Dialog):
 
     @on(SettingField.Edited)
     @on(TextArea.Changed)
+    @on(Input.Changed)
     def check(self) -> Config | None:
         """Show at once what is wrong, or how large the model will be."""
+        self._warned = False
         checked = check(self._base, self._typed(), self.query_one("#more", TextArea).text)
         if isinstance(checked, Config):
             self._show_problems({})
@@ -110,6 +115,11 @@ class NewRunDialog(Dialog):
 
     def _typed(self) -> dict[str, str]:
         return {field.setting.key: field.text for field in self.query(SettingField)}
+
+    def _texts(self) -> tuple[str, ...]:
+        """Return everything that can be typed."""
+        notes = (self.query_one(f"#run-{name}", Input).value for name in ("name", "tags"))
+        return (*notes, *self._typed().values(), self.query_one("#more", TextArea).text)
 
     def _show_problems(self, found: Mapping[str, str]) -> None:
         for field in self.query(SettingField):
@@ -132,6 +142,15 @@ class NewRunDialog(Dialog):
         if by is not None:
             event.stop()
             self.query_one(StepInput).step(by)
+
+    def action_cancel(self) -> None:
+        """Close, but ask once before what was typed is lost."""
+        lossless = self._texts() == self._untouched or self.has_class("-working")
+        if lossless or self._warned:
+            self.dismiss()
+            return
+        self._warned = True
+        self.show_problem("Esc again throws away what you typed.", "yellow")
 
     # ------------------------------------------------------------------ starting
 

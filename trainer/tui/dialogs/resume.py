@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 
 from textual import on
@@ -10,11 +10,12 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static
 
-from trainer.runs import Checkpoint, Run, RunStore
+from trainer.runs import Run, RunStore
 from trainer.tui import wording
 from trainer.tui.dialogs.dialog import Dialog, button
 from trainer.tui.dialogs.step_input import StepInput
 from trainer.tui.operations import Outcome
+from trainer.tui.watching import Glimpse
 
 
 class ResumeDialog(Dialog):
@@ -22,19 +23,18 @@ class ResumeDialog(Dialog):
 
     heading = "Resume run"
 
-    def __init__(
-        self, store: RunStore, run: Run, checkpoints: Sequence[Checkpoint], more_epochs: int
-    ) -> None:
+    def __init__(self, store: RunStore, glimpse: Glimpse) -> None:
         super().__init__()
-        self._store, self._target = store, run
-        self._checkpoints = {checkpoint.name: checkpoint for checkpoint in checkpoints}
-        self._more_epochs = more_epochs
+        self._store, self._target, self._max_steps = store, glimpse.run, glimpse.max_steps
+        self._checkpoints = {checkpoint.name: checkpoint for checkpoint in glimpse.checkpoints}
 
     def compose_body(self) -> Iterable[Widget]:
         yield Label(f"{self._target.title}, {self._target.status}", markup=False)
         with Horizontal(classes="field"):
             yield Label("more epochs")
-            yield StepInput(self._more_epochs, id="more-epochs", minimum=0)
+            # A complete run has nothing left to do without one.
+            more_epochs = int(self._target.status == "completed")
+            yield StepInput(more_epochs, id="more-epochs", minimum=0)
         with Horizontal(classes="field"):
             yield Label("from")
             yield Select(
@@ -61,7 +61,9 @@ class ResumeDialog(Dialog):
     @on(Input.Changed)
     def tell_consequence(self) -> None:
         """Say what resuming with these choices will do."""
-        words = wording.resume_words(self._target, self._checkpoints[self._source], self._epochs)
+        words = wording.resume_words(
+            self._target.state, self._checkpoints[self._source], self._epochs, self._max_steps
+        )
         self.query_one("#consequence", Static).update(words)
 
     @on(Input.Submitted)
@@ -80,5 +82,6 @@ def resume_run(store: RunStore, target: Run, more_epochs: int, source: str) -> O
         NotFoundError: there is no such checkpoint.
     """
     run = store.resume(target.run_id, more_epochs=more_epochs, source=source)
-    added = f", {more_epochs} more epochs" if more_epochs else ""
+    noun = "epoch" if more_epochs == 1 else "epochs"
+    added = f", {more_epochs:,} more {noun}" if more_epochs else ""
     return Outcome(f"{run.title} goes on from {source}{added}.", run.run_id)

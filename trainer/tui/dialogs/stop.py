@@ -59,4 +59,5 @@ def stop_run(store: RunStore, target: Run, *, kill: bool = False) -> Outcome:
     if run.active:
         return Outcome(f"{run.title} is asked to stop; it saves a checkpoint first.", run.run_id)
     word = "killed" if kill else "stopped"
-    return Outcome(f"{run.title} was {word}. Press u to resume it.", run.run_id)
+    advice = " Press u to resume it." if store.checkpoints(run.run_id) else ""
+    return Outcome(f"{run.title} was {word}.{advice}", run.run_id)
