@@ -111,6 +111,7 @@ SORTS: dict[str, Callable[[Run], Any]] = {
     "name": lambda run: run.title.lower(),
     "status": lambda run: run.status,
     "val_loss": lambda run: run.state.best_val_loss,
+    "perplexity": lambda run: run.state.best_val_word_perplexity,
     "train_loss": lambda run: run.state.train_loss,
     "speed": lambda run: run.state.tokens_per_second,
     "elapsed": lambda run: run.state.elapsed_seconds,

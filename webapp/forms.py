@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import SECTIONS, SETTINGS, Config, Layer, ModelShape, Setting, model_shape
+from trainer.datasource import DatasetNameError, check_at_launch
 from trainer.errors import (
     ConfigurationError,
     DataError,
@@ -20,7 +21,8 @@ from trainer.errors import (
     TrainerError,
     UsageError,
 )
-from trainer.inference.request import GenerationSettings
+from trainer.runs import check_annotations
+from trainer.store.records import Annotations
 from trainer.store.workspace import is_run_id
 
 Widget = Literal["segments", "select", "switch", "number", "text", "lines"]
@@ -46,6 +48,7 @@ _SUGGESTIONS = {
     "data.dataset_name": ("wikitext-2", "wikitext-2-v1", "wikitext-103", "python-docs"),
     "device.preference": ("auto", "cpu", "cuda", "cuda:0"),
 }
+_MORE_HELP = {"device.preference": " Any other text is looked for in the names of the GPUs."}
 _MOST_SEGMENTS = 4
 
 
@@ -71,7 +74,7 @@ class Field:
 
     @property
     def help(self) -> str:
-        return self.setting.help
+        return f"{self.setting.help}{_MORE_HELP.get(self.key, '')}"
 
     @property
     def widget(self) -> Widget:
@@ -97,7 +100,8 @@ class Field:
 
     @property
     def changed(self) -> bool:
-        return self.text.strip() != self.default
+        # A browser ends lines in its own way, and 0.10 is 0.1.
+        return bool(read(self.setting, self.text) != read(self.setting, self.default))
 
 
 @dataclass(frozen=True)
@@ -268,12 +272,30 @@ def submitted(values: Mapping[str, Sequence[str]]) -> RunForm:
 
 def refused(form: RunForm, error: TrainerError) -> RunForm:
     """Mark what the launcher refused at the field it is about, or above the form."""
-    key = {DataError: "data.dataset_name", DeviceError: "device.preference"}.get(type(error))
     if isinstance(error, ConfigurationError):
         return replace(form, faults=error.faults)
-    if key is None:
-        return replace(form, refusal=error)
-    return replace(form, faults=(Fault("form", key, str(error)),))
+    if isinstance(error, DataError | DatasetNameError):
+        return _with_fault(form, "data.dataset_name", error)
+    if isinstance(error, DeviceError):
+        return _with_fault(form, "device.preference", error)
+    return replace(form, refusal=error)
+
+
+def with_data_checked(form: RunForm) -> RunForm:
+    """Look also at the text itself when other settings are wrong, so that all is told together."""
+    texts = {key: text for key, text in form.texts.items() if SETTINGS[key].section == "data"}
+    meant = {key: read(SETTINGS[key], text) for key, text in texts.items()}
+    try:
+        check_at_launch(configuration.build(Layer("form", meant)).data)
+    except ConfigurationError:
+        return form  # Which text is meant is not known: its settings are marked already.
+    except DatasetNameError as error:
+        return _with_fault(form, "data.dataset_name", error)
+    return form
+
+
+def _with_fault(form: RunForm, key: str, error: TrainerError) -> RunForm:
+    return replace(form, faults=(*form.faults, Fault("form", key, str(error))))
 
 
 def short_of_preset(config: Config) -> Config:
@@ -373,52 +395,43 @@ def _last(values: Mapping[str, Sequence[str]], name: str) -> str:
     return given[-1]
 
 
-# ---------------------------------------------------------------------- the playground's form
-
-MOST_TOKENS_AT_ONCE = 1000
+# ---------------------------------------------------------------------- name, tags and notes
 
 
 @dataclass(frozen=True)
-class WritingForm:
-    """What was typed into the playground; ``model`` is a run id, a space and a checkpoint."""
+class AnnotationForm:
+    """The name, tags and notes of a run as they were typed, and what is wrong with each."""
 
-    model: str = ""
-    prompt: str = "The history of"
-    max_new_tokens: str = "120"
-    temperature: str = "0.8"
-    top_k: str = "50"
-    top_p: str = "0.95"
-    min_p: str = "0"
-    repetition_penalty: str = "1"
-    seed: str = ""
+    name: str
+    tags: str
+    notes: str
+    errors: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def submitted(cls, values: Mapping[str, str]) -> WritingForm:
-        """Read what a browser sent; what was not sent keeps its usual value."""
-        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+    def of(cls, notes: Annotations) -> AnnotationForm:
+        """Make a form that holds what is said about a run."""
+        return cls(notes.name or "", ", ".join(notes.tags), notes.notes)
 
-    def settings(self) -> GenerationSettings:
-        """Return what is asked of the model; what changes nothing is left out.
+    @classmethod
+    def submitted(cls, values: Mapping[str, str], before: Annotations) -> AnnotationForm:
+        """Read what a browser sent; what was not sent stays as it was."""
+        old = cls.of(before)
+        form = cls(
+            values.get("name", old.name).strip(),
+            values.get("tags", old.tags),
+            values.get("notes", old.notes).replace("\r\n", "\n"),
+        )
+        problems = form._problems()
+        return replace(form, errors={one: words for one, words in problems if one in values})
 
-        Raises:
-            UsageError: naming every value that is wrong.
-        """
-        length, top_k = _read_number("int", self.max_new_tokens), _read_number("int", self.top_k)
-        values = {
-            "prompt": self.prompt.replace("\r\n", "\n"),
-            "max_new_tokens": length,
-            "temperature": _read_number("float", self.temperature),
-            "top_k": top_k or None,
-            "top_p": _unless(self.top_p, 1.0),
-            "min_p": _unless(self.min_p, 0.0),
-            "repetition_penalty": _unless(self.repetition_penalty, 1.0),
-            "seed": _read_number("int", self.seed.strip()) if self.seed.strip() else None,
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        checks: dict[str, dict[str, Any]] = {
+            "name": {"name": self.name},
+            "tags": {"tags": split_tags(self.tags)},
+            "notes": {"notes": self.notes},
         }
-        if isinstance(length, int) and length > MOST_TOKENS_AT_ONCE:
-            raise UsageError(f"Length = {length} is more than {MOST_TOKENS_AT_ONCE} tokens.")
-        return GenerationSettings.from_values(values)
-
-
-def _unless(text: str, neutral: float) -> int | float | str | None:
-    value = _read_number("float", text.strip())
-    return None if value == neutral else value
+        for one, given in checks.items():
+            try:
+                check_annotations(**given)
+            except UsageError as error:
+                yield one, str(error)

@@ -21,6 +21,7 @@ from webapp.errors import InvalidFieldError, error_body
 from webapp.payloads import converted
 from webapp.sockets import MAX_BACKLOG_MESSAGES, Outlet, answer_event
 from webapp.writing import Writers, Writing
+from webapp.writing_form import generation_settings
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | int
 
@@ -122,7 +123,7 @@ def read_request(payload: Any) -> tuple[Target, GenerationSettings]:
     named = Target.__struct_fields__
     target = converted({name: payload[name] for name in named if name in payload}, Target)
     rest = {str(name): value for name, value in payload.items() if name not in named}
-    return target, GenerationSettings.from_values(rest)
+    return target, generation_settings(rest)
 
 
 def register(socketio: SocketIO, playground: Playground, outlet: Outlet) -> None:

@@ -133,7 +133,13 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "val_loss", "Best val. loss", "val_loss", number=True, help="Nats a token on unseen text."
     ),
-    Column("perplexity", "Best perplexity", number=True, help="Per word, on unseen text."),
+    Column(
+        "perplexity",
+        "Best perplexity",
+        "perplexity",
+        number=True,
+        help="Per word, on unseen text.",
+    ),
     Column("speed", "Speed", "speed", number=True, first_down=True, help="Tokens a second."),
     Column("device", "Device"),
     Column("time", "Time", "elapsed", number=True, help="Time left while it trains, else taken."),
@@ -421,11 +427,16 @@ def resume_sentence(state: State, config: Config, checkpoint: Checkpoint, more_e
     if target is None:
         return f"{start} to the end of epoch {epochs}."
     steps = target - checkpoint.step
+    if steps <= 0 and state.status != "completed":
+        return f"{start}, where all steps are done: runs the evaluation that was due."
     if steps <= 0:
         return f"{start}, where training is already complete: add epochs."
     sentence = f"{start} and trains {steps:,} more steps, to step {target:,}"
     seconds = _seconds_for(state, config, steps)
     sentence += f": about {formats.duration(seconds)} at the last speed." if seconds else "."
+    if more_epochs and config.training.max_steps is not None:
+        added = target - (state.total_steps or 0)
+        sentence += f" This adds {added:,} steps: the run was limited by max_steps."
     dropped = (state.step or 0) - checkpoint.step
     if dropped > 0:
         sentence += f" The curve after step {checkpoint.step:,} is drawn anew."
@@ -442,6 +453,17 @@ def _seconds_for(state: State, config: Config, steps: int) -> float | None:
     training = config.training
     tokens = steps * training.batch_size * training.seq_length * training.grad_accum_steps
     return tokens / state.tokens_per_second if state.tokens_per_second else None
+
+
+# ---------------------------------------------------------------------- the playground
+
+MOST_PROMPT_SHOWN = 1200
+
+
+def clipped(prompt: str, most: int = MOST_PROMPT_SHOWN) -> str:
+    """Return the end of a prompt that is too long to be shown, and how much came before."""
+    left_out = len(prompt) - most
+    return prompt if left_out <= 0 else f"… {left_out:,} characters before {prompt[-most:]}"
 
 
 # ---------------------------------------------------------------------- several runs
@@ -476,10 +498,32 @@ _FIGURES: tuple[tuple[str, str, Any, Literal["low", "high", ""]], ...] = (
 )
 
 
-def figure_rows(runs: Sequence[Run]) -> list[FigureRow]:
-    """Put the figures of several runs side by side and mark the best of each."""
+def have_comparable_losses(configs: Sequence[Config]) -> bool:
+    """Say whether runs were measured on the same text, in the same number of different tokens."""
+    measured = {
+        (data.dataset_name, data.dataset_config, data.text_column, data.held_out_fraction,
+         data.vocab_size)
+        for data in (config.data for config in configs)
+    }  # fmt: skip
+    return len(measured) <= 1
+
+
+def figure_rows(runs: Sequence[Run], *, comparable: bool = True) -> list[FigureRow]:
+    """Put the figures of several runs side by side and mark the best of each.
+
+    Args:
+        comparable: whether losses of these runs can be ranked; of the figures, only they are
+            better when they are low.
+    """
     return [
-        FigureRow(title, _figure_cells([getattr(run.state, key) for run in runs], write, better))
+        FigureRow(
+            title,
+            _figure_cells(
+                [getattr(run.state, key) for run in runs],
+                write,
+                better if comparable or better == "high" else "",
+            ),
+        )
         for title, key, write, better in _FIGURES
     ]
 

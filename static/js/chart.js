@@ -1,6 +1,6 @@
 // One chart: a uPlot drawing with smoothing, a band of extremes, marks, a readout and a picture.
 
-import { ABSENT } from "./formats.js";
+import { ABSENT, general } from "./formats.js";
 import { color } from "./palette.js";
 import { aligned, smoothed } from "./series.js";
 
@@ -9,7 +9,10 @@ const FONT = `11px ${getComputedStyle(document.body).fontFamily}`;
 const GHOST = 0.28;
 const BAND = 0.16;
 const DESCRIBED_EVERY_MS = 5000;
+// Steps and tokens are whole: between them there is nothing to label.
+const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
+const X_STEPS = { step: WHOLE_STEPS, tokens: WHOLE_STEPS, time: TIME_STEPS };
 const svgNamespace = "http://www.w3.org/2000/svg";
 
 // A curve: { label, token, columns(axis) -> {x, value, min, max, step}, format, smooth, points }
@@ -52,7 +55,11 @@ export class Chart {
         line.setAttribute("stroke-width", "2.5");
         if (curve.dash) line.setAttribute("stroke-dasharray", "4 3");
         swatch.append(line);
-        entry.append(swatch, `${curve.label} `);
+        const name = document.createElement("span");
+        name.className = "legend-name";
+        name.textContent = curve.label;
+        name.title = curve.label;
+        entry.append(swatch, name);
       }
       entry.append(value);
       node.append(entry);
@@ -73,6 +80,7 @@ export class Chart {
     const drawn = this.curves.map((curve) => curve.columns(this.view.axis));
     const points = drawn.reduce((sum, columns) => sum + columns.x.length, 0);
     this.waiting.hidden = points > 0;
+    if (!points && this.options.waitingWords) this.waiting.textContent = this.options.waitingWords();
     if (!points) return;
     const data = this.layers(drawn);
     if (!this.plot) this.make(data);
@@ -162,8 +170,10 @@ export class Chart {
 
   drawnSeries(curve) {
     const hidden = { stroke: null, width: 0, points: { show: false }, spanGaps: true };
+    // One point alone makes no line: it is shown as a dot.
+    const alone = (u, i) => u.data[i].reduce((count, value) => count + (value != null), 0) === 1;
     const line = { spanGaps: true, points: { show: false } };
-    const dots = { show: Boolean(curve.points), size: 6, width: 2, stroke: () => color(curve.token), fill: () => color("--surface") };
+    const dots = { show: curve.points ? true : alone, size: 6, width: 2, stroke: () => color(curve.token), fill: () => color("--surface") };
     return [
       hidden,
       hidden,
@@ -191,7 +201,7 @@ export class Chart {
       size: 26,
       gap: 4,
       space: 64,
-      ...(this.view.axis === "time" && { incrs: TIME_STEPS }),
+      ...(X_STEPS[this.view.axis] && { incrs: X_STEPS[this.view.axis] }),
       values: (u, splits) => splits.map((split) => this.view.axisWords(split)),
     };
   }
@@ -203,7 +213,7 @@ export class Chart {
       gap: 6,
       space: 34,
       ...(this.options.incrs && { incrs: this.options.incrs }),
-      values: (u, splits) => axisLabels(splits, this.options.axisFormat),
+      values: (u, splits) => axisLabels(splits, this.options.axisFormat ?? (this.logarithmic() ? powerLabel : null)),
     };
   }
 
@@ -332,6 +342,11 @@ function describeCurve(curve, { x, value }, view) {
 function axisWidth(values) {
   const longest = Math.max(0, ...(values ?? []).map((text) => text.length));
   return Math.max(30, longest * 6.2 + 14);
+}
+
+// On a logarithmic axis the distance of two labels says nothing about the next two.
+function powerLabel(value) {
+  return general(value, 3);
 }
 
 function axisLabels(splits, format) {

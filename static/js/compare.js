@@ -39,7 +39,7 @@ async function begin() {
   view.bindTools(document.getElementById("chart-tools"));
   for (const element of document.querySelectorAll("[data-chart]")) {
     const curves = curvesOf(runs, histories, element.dataset.series);
-    view.add(new Chart(element, curves, view, { canBeLogarithmic: true, named: true }));
+    view.add(new Chart(element, curves, view, { canBeLogarithmic: true, named: true, waitingWords: () => "None of these runs has a point yet" }));
   }
   onAction("log-axis", () => view.switchLogarithmic());
   onAction("reset-zoom", () => view.resetZoom());

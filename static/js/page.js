@@ -1,6 +1,7 @@
 // What every page has: theme switch, menus, dialogs, shortcuts, forms that are sent once, copying.
 
 import { keepAges } from "./binding.js";
+import { copy } from "./clipboard.js";
 import { onAction, listen } from "./shortcuts.js";
 
 const root = document.documentElement;
@@ -65,7 +66,7 @@ addEventListener("pageshow", (event) => {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  await copy(document.getElementById(button.dataset.copy).textContent);
   const words = button.lastChild;
   const before = words.textContent;
   words.textContent = "Copied";

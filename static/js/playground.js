@@ -1,11 +1,15 @@
 // The playground: text that streams as it is written, from up to four checkpoints on one prompt.
 
+import { copy } from "./clipboard.js";
 import { age, fixed } from "./formats.js";
 import { socket } from "./live.js";
+import { clipped } from "./prompts.js";
 import { onAction } from "./shortcuts.js";
 
 const MOST_LANES = 4;
 const MOST_REMEMBERED = 50;
+const MOST_SHOWN_BEFORE = 220;
+const MOST_SEED = 2 ** 31;
 const STORE = "playground";
 const NUMBERS = ["max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty"];
 const FINISHED = { length: "reached the length", end_of_text: "ended its text", stop: "met a stop text", cancelled: "stopped" };
@@ -15,6 +19,7 @@ const lanesNode = document.getElementById("lanes");
 const writeButton = form?.querySelector("[data-write]");
 const haltButton = form?.querySelector("[data-halt]");
 const lanes = [];
+let begun = 0;
 
 // ---------------------------------------------------------------------- what is asked for
 
@@ -32,6 +37,34 @@ function settings() {
   };
 }
 
+// The server checks by the same limits: they stand at each field.
+function fits(field) {
+  const text = field.value.trim();
+  const { low, high, whole, above, usual } = field.dataset;
+  if (text === "") return usual === "";
+  const value = Number(text);
+  const most = high === "inf" ? Infinity : Number(high);
+  if (!Number.isFinite(value) || value < Number(low) || value > most) return false;
+  return (whole === undefined || Number.isInteger(value)) && !(above !== undefined && value === Number(low));
+}
+
+function mark(field) {
+  const right = fits(field);
+  const error = document.getElementById(`${field.name}-error`);
+  if (right) field.removeAttribute("aria-invalid");
+  else field.setAttribute("aria-invalid", "true");
+  error.hidden = right;
+  error.querySelector("span").textContent = right ? "" : field.dataset.allowed;
+  return right;
+}
+
+// Mark every wrong field, go to the first, and say whether there is none.
+function allFit() {
+  const wrong = [...form.querySelectorAll("[data-allowed]")].filter((field) => !mark(field));
+  wrong[0]?.focus();
+  return wrong.length === 0;
+}
+
 class Lane {
   constructor(node) {
     this.node = node;
@@ -43,7 +76,7 @@ class Lane {
     this.report = node.querySelector("[data-report]");
     node.querySelector("[data-again]").addEventListener("click", () => this.again());
     node.querySelector("[data-continue]").addEventListener("click", () => this.goOn());
-    node.querySelector("[data-take]").addEventListener("click", () => navigator.clipboard.writeText(this.prompt + this.text));
+    node.querySelector("[data-take]").addEventListener("click", () => copy(this.prompt + this.text));
     node.querySelector("[data-remove]").addEventListener("click", () => removeLane(this));
   }
 
@@ -54,7 +87,8 @@ class Lane {
   write(prompt, more = {}) {
     if (this.writing) this.halt();
     const [runId, checkpoint] = this.model.value.split(" ");
-    this.id = crypto.randomUUID();
+    begun += 1;
+    this.id = `text ${begun}`;
     this.prompt = prompt;
     this.asked = { ...settings(), ...more };
     this.text = "";
@@ -65,7 +99,7 @@ class Lane {
   begin() {
     const before = document.createElement("span");
     before.className = "written-prompt";
-    before.textContent = this.prompt;
+    before.textContent = clipped(this.prompt);
     this.written = document.createElement("span");
     this.textNode.replaceChildren(before, this.written);
     this.setState("writing", "Writing …");
@@ -108,11 +142,11 @@ class Lane {
   }
 
   again() {
-    this.write(this.prompt, { seed: null });
+    if (allFit()) this.write(this.prompt);
   }
 
   goOn() {
-    this.write(this.prompt + this.text, { seed: null });
+    if (allFit()) this.write(this.prompt + this.text);
   }
 }
 
@@ -123,11 +157,22 @@ function addLane(node) {
   const lane = new Lane(node);
   lanes.push(lane);
   if (!node.isConnected) {
-    const next = lanes[0].model.selectedIndex + lanes.length - 1;
-    lane.model.selectedIndex = next % lane.model.options.length;
+    lane.model.value = anotherModel().value;
     lanesNode.append(node);
   }
   showLanes();
+}
+
+// The oldest checkpoint of the first run that no lane shows yet, else another run, else the same.
+function anotherModel() {
+  const options = [...lanes[0].model.options];
+  const chosen = lanes.filter((lane) => lane.node.isConnected).map((lane) => lane.model.selectedOptions[0]);
+  const [first] = chosen;
+  const shown = (option) => chosen.some(({ dataset }) => dataset.run === option.dataset.run && dataset.step === option.dataset.step);
+  const free = options.filter((option) => !shown(option));
+  const older = free.filter((option) => option.dataset.run === first.dataset.run);
+  older.sort((a, b) => Number(a.dataset.step) - Number(b.dataset.step));
+  return older[0] ?? free[0] ?? first;
 }
 
 function freshLane() {
@@ -200,8 +245,8 @@ function historyNode(entry) {
   const text = document.createElement("span");
   text.className = "event-text";
   const beginning = document.createElement("b");
-  beginning.textContent = entry.prompt;
-  text.append(beginning, entry.text.length > 220 ? `${entry.text.slice(0, 220)}…` : entry.text);
+  beginning.textContent = clipped(entry.prompt, MOST_SHOWN_BEFORE);
+  text.append(beginning, entry.text.length > MOST_SHOWN_BEFORE ? `${entry.text.slice(0, MOST_SHOWN_BEFORE)}…` : entry.text);
   const when = document.createElement("time");
   Object.assign(when, { className: "faint tiny", dateTime: entry.at, title: entry.at, textContent: age(entry.at) });
   node.append(button, text, when);
@@ -211,6 +256,7 @@ function historyNode(entry) {
 function takeUp({ prompt, model, seed, settings: asked }) {
   form.prompt.value = prompt;
   form.seed.value = seed;
+  mark(form.seed);
   const usual = { top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
   for (const name of NUMBERS) setNumber(name, asked[name] ?? usual[name]);
   lanes[0].model.value = model;
@@ -222,10 +268,14 @@ function takeUp({ prompt, model, seed, settings: asked }) {
 function setNumber(name, value) {
   form[name].value = value;
   form.querySelector(`[data-slider="${name}"]`).value = value;
+  mark(form[name]);
 }
 
+// Side by side all draw by one seed, so that nothing but the models differs.
 function writeAll() {
-  for (const lane of lanes) lane.write(form.prompt.value);
+  if (!allFit()) return;
+  const seed = settings().seed ?? (lanes.length > 1 ? Math.floor(Math.random() * MOST_SEED) : null);
+  for (const lane of lanes) lane.write(form.prompt.value, { seed });
 }
 
 function haltAll() {
@@ -238,8 +288,9 @@ function bindForm() {
     writeAll();
   });
   form.addEventListener("input", ({ target }) => {
-    if (target.dataset.slider) form[target.dataset.slider].value = target.value;
+    if (target.dataset.slider) setNumber(target.dataset.slider, target.value);
     else if (NUMBERS.includes(target.name)) setNumber(target.name, target.value);
+    else if (target.dataset.allowed) mark(target);
   });
   for (const button of form.querySelectorAll("[data-preset]")) {
     button.addEventListener("click", () => {
@@ -259,6 +310,7 @@ function bindForm() {
   onAction("usual", () => {
     for (const name of NUMBERS) setNumber(name, form[name].dataset.usual);
     form.seed.value = "";
+    mark(form.seed);
   });
 }
 

@@ -57,7 +57,7 @@ const CHARTS = {
   learning_rate: { curves: [trained("learning_rate", "Learning rate", "--curve-violet", learningRate)], fromZero: true, axisFormat: learningRate },
   grad_norm: { curves: [trained("grad_norm", "Gradient norm", "--curve-teal", norm, { smooth: true })], fromZero: true },
   throughput: { curves: [trained("tokens_per_second", "Tokens a second", "--curve-green", count, { smooth: true })], fromZero: true, axisFormat: count },
-  perplexity: { curves: [trained("val_word_perplexity", "Word perplexity", "--curve-validation", perplexity, { points: true })], axisFormat: count },
+  perplexity: { curves: [trained("val_word_perplexity", "Word perplexity", "--curve-validation", perplexity, { points: true })], axisFormat: count, awaits: "evaluation" },
   gpu_utilization: { curves: [read("gpu_utilization", "GPU use", "--curve-green", percentage)], range: () => [0, 100], axisFormat: percentage },
   gpu_memory: { curves: [read("gpu_memory_bytes", "GPU memory", "--curve-pink", size)], range: () => [0, newest("gpu_memory_total_bytes") ?? 0], incrs: BYTE_STEPS, axisFormat: size },
   gpu_temperature: { curves: [read("gpu_temperature_c", "Temperature", "--curve-red", degrees)], leastSpan: 20, axisFormat: whole },
@@ -78,8 +78,13 @@ function makeCharts() {
   for (const element of root.querySelectorAll("[data-chart]")) {
     const { curves, ...options } = CHARTS[element.dataset.chart];
     const counts = () => countsWords(curves[0].series) || (options.marks ? MARKS_EXPLAINED : "");
-    view.add(new Chart(element, curves, view, { ...options, counts }));
+    const waitingWords = () => waitingFor(element.closest("[data-machine]") ? "reading" : options.awaits ?? "point");
+    view.add(new Chart(element, curves, view, { ...options, counts, waitingWords }));
   }
+}
+
+function waitingFor(what) {
+  return isActive(run) ? `Waiting for the first ${what}` : `This run ended before its first ${what}`;
 }
 
 // Say when fewer points are drawn than there are; the band shows their extremes.
@@ -92,7 +97,7 @@ function countsWords(series) {
 
 // Readings of the machine know only the time; the training curve tells the step.
 function readingColumns(field, axis) {
-  const known = readings.filter((row) => row[field] != null);
+  const known = readings.filter((row) => row[field] != null && row.elapsed_seconds != null);
   const value = known.map((row) => row[field]);
   const seconds = known.map((row) => row.elapsed_seconds);
   const x = axis === "time" || !history.lastStep() ? seconds : seconds.map((at) => history.translate(at, "time", axis));
@@ -175,7 +180,10 @@ const handlers = {
     showTitle();
     showError();
     showNotices();
-    if (isActive(before) !== isActive(run)) afterChange();
+    showResumable();
+    if (isActive(before) === isActive(run)) return;
+    afterChange();
+    view.refresh();
   },
   metrics(message) {
     history.merge(message);
@@ -195,13 +203,26 @@ const handlers = {
   },
   event({ events: rows }) {
     addEvents(rows);
-    if (rows.some(({ kind }) => kind === "saved")) show(root.querySelector("[data-shortcut-target=generate]"), true);
+    if (rows.some(({ kind }) => kind === "saved")) showSaved();
     if (rows.some(({ kind }) => kind === "saved" || kind === "evaluated")) afterChange();
   },
   gone() {
     tellGone();
   },
 };
+
+// With the first checkpoint the run can write, and can be resumed once it has ended.
+function showSaved() {
+  show(root.querySelector("[data-shortcut-target=generate]"), true);
+  show(root.querySelector("[data-resumable]"), true);
+  showResumable();
+}
+
+// What cannot be resumed can only be begun anew.
+function showResumable() {
+  const lost = !isActive(run) && root.querySelector("[data-resumable]").hidden;
+  root.querySelector("[data-clone]").classList.toggle("button-primary", lost);
+}
 
 function showTitle() {
   const share = percentDone(run);

@@ -35,7 +35,7 @@ function patchRow(run) {
   patch(row, run);
   const name = row.querySelector("[data-open]");
   const title = run.name || run.run_id;
-  if (name.textContent !== title) name.textContent = title;
+  if (name.textContent !== title) Object.assign(name, { textContent: title, title });
   growSparkline(row.querySelector("[data-spark]"), run.train_loss, run.step);
 }
 

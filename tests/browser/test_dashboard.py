@@ -203,6 +203,37 @@ def test_the_form_shows_what_it_makes_and_marks_mistakes(visit: Visit) -> None:
     visit.complaints[:] = [text for text in visit.complaints if "422" not in text]
 
 
+def test_tags_leave_room_for_the_name_and_the_other_columns(
+    visit: Visit, live_run: LiveRun, make_run: MakeRun
+) -> None:
+    live_run.train(5)
+    figures = {"train_loss": 3.5, "best_val_loss": 3.6, "best_val_word_perplexity": 88.21}
+    facts = {"device_name": "NVIDIA H200 NVL 141GB", "tokens_per_second": 123456.0}
+    run = make_run(name="a short name", tags=["t" * 25, *"abcde"], points=9, **figures, **facts)
+    page = visit.page
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto("/")
+    frame = page.locator(".runs-frame")
+    assert frame.evaluate("node => node.scrollWidth - node.clientWidth") == 0
+    name = page.locator(f"tr[data-run='{run.run_id}'] [data-open]")
+    assert name.evaluate("node => node.scrollWidth <= node.clientWidth")
+    visit.shot("tags")
+
+
+def test_an_empty_chart_says_why(visit: Visit, live_run: LiveRun, make_run: MakeRun) -> None:
+    page = visit.page
+    page.goto(f"/runs/{make_run(status='failed').run_id}")
+    words = page.locator("[data-wait]:visible")
+    expect(words.first).to_have_text("This run ended before its first point")
+    expect(words.nth(4)).to_have_text("This run ended before its first evaluation")
+    live_run.train(5)
+    page.goto(f"/runs/{live_run.run_id}")
+    wait_for_step(page, 5)
+    expect(words).to_have_text(
+        ["Waiting for the first evaluation", *["Waiting for the first reading"] * 2]
+    )
+
+
 # ---------------------------------------------------------------------- every page
 
 

@@ -49,12 +49,13 @@ class Writer:
 
 @pytest.fixture
 def writer(visit: Visit, make_run: MakeRun) -> Writer:
-    """The playground, open on a run with two checkpoints."""
+    """The playground, open on a run with checkpoints at three steps."""
     run = make_run(name="poet")
     run.paths.checkpoints.mkdir(parents=True)
-    for name in ("latest", "epoch-1"):
+    for name, step in (("latest", 30), ("epoch-3", 30), ("epoch-2", 20), ("epoch-1", 10)):
         run.paths.checkpoint(name).write_bytes(b"weights")
-        (run.paths.checkpoints / f"{name}.pt.json").write_text('{"step": 10, "epoch": 1}')
+        facts = {"step": step, "epoch": step // 10}
+        (run.paths.checkpoints / f"{name}.pt.json").write_text(json.dumps(facts))
     made = Writer(visit.page)
     visit.page.goto(f"/playground?run={run.run_id}")
     expect(visit.page.locator("#connection")).to_have_attribute("data-state", "live")
@@ -116,6 +117,7 @@ def test_two_checkpoints_write_side_by_side(visit: Visit, writer: Writer) -> Non
     page.get_by_role("button", name="Write").click()
     wait_for_requests(page, writer, 2)
     assert [asked["checkpoint"] for asked in writer.asked] == ["latest", "epoch-1"]
+    assert writer.asked[0]["seed"] == writer.asked[1]["seed"] >= 0
     writer.finish(1, " two", "length")
     error = {"kind": "checkpoint", "message": "It is damaged.", "hint": "Choose another."}
     writer.say("failed", 0, error=error)
@@ -124,3 +126,58 @@ def test_two_checkpoints_write_side_by_side(visit: Visit, writer: Writer) -> Non
     expect(page.get_by_role("button", name="Write")).to_be_visible()
     page.get_by_label("Remove this model").first.click()
     expect(page.locator("[data-lane]")).to_have_count(1)
+
+
+def test_wrong_settings_are_refused_at_their_fields(visit: Visit, writer: Writer) -> None:
+    page = visit.page
+    wrong = {"Length": "99999", "Top-p": "5", "Seed": "abc", "Temperature": "-1"}
+    for name, text in wrong.items():
+        page.get_by_role("textbox", name=name).fill(text)
+    page.get_by_role("button", name="Write").click()
+    expect(page.locator(".field-error:visible")).to_have_text(
+        [
+            "Give a whole number from 1 to 1,000.",
+            "Give a number of 0 or more.",
+            "Give a number above 0, up to 1.",
+            "Give a whole number of 0 or more, or leave it empty.",
+        ]
+    )
+    expect(page.get_by_role("textbox", name="Length")).to_be_focused()
+    visit.shot("playground-refused")
+    page.get_by_role("button", name="Usual").click()
+    expect(page.locator(".field-error:visible")).to_have_count(0)
+    assert writer.asked == []
+
+
+def test_the_seed_of_the_settings_counts_again_and_a_long_prompt_is_clipped(
+    visit: Visit, writer: Writer
+) -> None:
+    page = visit.page
+    page.get_by_role("textbox", name="Prompt").fill("x" * 9_200)
+    page.get_by_role("textbox", name="Seed").fill("11")
+    page.get_by_role("button", name="Write").click()
+    wait_for_requests(page, writer, 1)
+    assert len(writer.asked[0]["prompt"]) == 9_200
+    writer.finish(0, " end", "length")
+    expect(page.locator("[data-text]")).to_contain_text("… 8,000 characters before xxx")
+    expect(page.locator("[data-history]")).to_contain_text("… 8,980 characters before xxx")
+    page.get_by_role("button", name="Again").click()
+    wait_for_requests(page, writer, 2)
+    assert [asked["seed"] for asked in writer.asked] == [11, 11]
+
+
+def test_a_page_from_another_machine_copies_too(visit: Visit, writer: Writer) -> None:
+    """Browsers give neither the clipboard nor random ids to plain HTTP from elsewhere."""
+    page = visit.page
+    page.evaluate(
+        """() => {
+            Object.defineProperty(navigator, "clipboard", { value: undefined });
+            crypto.randomUUID = undefined;
+            document.execCommand = () => { window.copied = document.activeElement.value; };
+        }"""
+    )
+    page.get_by_role("button", name="Write").click()
+    wait_for_requests(page, writer, 1)
+    writer.finish(0, " it all", "length")
+    page.get_by_role("button", name="Copy").click()
+    assert page.evaluate("window.copied") == "The history of it all"

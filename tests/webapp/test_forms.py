@@ -8,7 +8,8 @@ import pytest
 
 from trainer import config as configuration
 from trainer.config import SETTINGS, Config, Layer
-from trainer.errors import ConfigurationError, DataError, DeviceError, Fault, StoreError, UsageError
+from trainer.datasource import DatasetNameError
+from trainer.errors import ConfigurationError, DataError, DeviceError, Fault, StoreError
 from webapp import forms
 
 
@@ -186,6 +187,8 @@ def test_refusals_of_the_launcher_are_marked_at_their_field() -> None:
     assert [(f.key, f.errors) for f in data.wrong_fields] == [
         ("data.dataset_name", ("There is no text. Name a file.",))
     ]
+    missing = forms.refused(form, DatasetNameError("There is no such file."))
+    assert [field.key for field in missing.wrong_fields] == ["data.dataset_name"]
     device = forms.refused(form, DeviceError("No GPU."))
     assert [field.key for field in device.wrong_fields] == ["device.preference"]
     fault = Fault("form", "training.epochs", "= 1 is odd")
@@ -196,20 +199,3 @@ def test_other_refusals_stand_above_the_form() -> None:
     error = StoreError("The disk is full.")
     form = forms.refused(forms.filled(Config()), error)
     assert (form.refusal, form.wrong) == (error, 0)
-
-
-# ---------------------------------------------------------------------- the playground's form
-
-
-def test_what_changes_nothing_is_left_out() -> None:
-    settings = forms.WritingForm(prompt="A\r\nB", top_k="0", top_p="1.0").settings()
-    assert (settings.prompt, settings.max_new_tokens) == ("A\nB", 120)
-    assert (settings.top_k, settings.top_p, settings.min_p, settings.seed) == (None,) * 4
-
-
-@pytest.mark.parametrize(
-    "values", [{"max_new_tokens": "many"}, {"max_new_tokens": "5000"}, {"temperature": "-1"}]
-)
-def test_wrong_writing_settings_are_refused(values: dict[str, str]) -> None:
-    with pytest.raises(UsageError):
-        forms.WritingForm.submitted(values).settings()

@@ -13,12 +13,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests.conftest import MakeRun
+from tests.conftest import CREATED_AT, MakeRun
 from trainer.config import SETTINGS, Config, Layer, build
 from trainer.errors import ConflictError, DataError, TrainerError
 from trainer.runs import Run, RunStore
+from trainer.store.files import write_record
 from trainer.store.metrics import MetricsWriter
-from trainer.store.records import ErrorRecord
+from trainer.store.records import ErrorRecord, Meta
 from webapp import Services
 from webapp.pages import run_list
 from webapp.shortcuts import SHORTCUTS
@@ -183,6 +184,13 @@ def test_a_row_shows_what_matters(web: FlaskClient, make_run: MakeRun) -> None:
         assert words in page
 
 
+def test_a_row_shows_two_tags_and_counts_the_others(web: FlaskClient, make_run: MakeRun) -> None:
+    make_run(tags=["a", "b", "c", "d"])
+    page = web.get("/").text
+    assert re.findall(r'class="tag" href="[^"]*" title="(.)"', page) == ["a", "b"]
+    assert 'title="c, d">+2</span>' in page
+
+
 def test_the_list_is_filtered_and_sorted_by_its_address(
     web: FlaskClient, make_run: MakeRun
 ) -> None:
@@ -337,6 +345,18 @@ def test_mistakes_are_shown_at_their_fields_and_nothing_is_lost(
     assert 'id="training-epochs" name="training.epochs" value="0"' in answer.text
     assert 'id="name" name="name" value="mine"' in answer.text
     assert created == []
+
+
+def test_a_path_that_leads_nowhere_is_told_with_the_other_mistakes(send: Send) -> None:
+    page = send("/runs/new", data__dataset_name="/no/such.txt", training__epochs="-1").text
+    assert "2 settings are wrong." in page
+    assert re.search(r'id="data-dataset_name-error">.*/no/such.txt', page)
+
+
+def test_a_folded_group_that_was_not_touched_is_not_called_changed(send: Send) -> None:
+    prompts = "\r\n".join(Config().evaluation.prompts)
+    page = send("/runs/new", training__epochs="-1", evaluation__prompts=prompts).text
+    assert "changed</span>" not in page
 
 
 def test_a_mistake_in_a_folded_section_unfolds_it(send: Send) -> None:
@@ -527,6 +547,57 @@ def test_a_name_that_is_too_long_is_told(send: Send, make_run: MakeRun) -> None:
     assert "longer than 120 characters" in page
 
 
+def test_labels_that_are_refused_come_back_with_the_error_at_the_field(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    run = make_run(name="old", tags=["a"])
+    typed = {"name": "new", "tags": f"b, {'t' * 41}", "notes": "mine & yours"}
+    answer = send(f"/runs/{run.run_id}/annotate", **typed)
+    assert answer.status_code == 422
+    assert '<details class="menu" data-menu open>' in answer.text
+    assert f'value="b, {"t" * 41}" aria-invalid="true"' in answer.text
+    assert "The tag is longer than 40 characters." in answer.text
+    assert field_of(answer.text, "name") == "new"
+    assert ">mine &amp; yours</textarea>" in answer.text
+    assert store.get(run.run_id).annotations.name == "old"
+
+
+def test_the_address_of_a_refused_form_leads_to_its_run(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    run = make_run()
+    assert web.get(f"/runs/{run.run_id}/annotate").location == f"/runs/{run.run_id}"
+
+
+def test_a_pin_leaves_a_tag_with_a_comma_whole(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    run = make_run(tags=["a, b"])
+    send(f"/runs/{run.run_id}/annotate", pinned="true")
+    assert store.get(run.run_id).annotations.tags == ["a, b"]
+
+
+def test_notes_stand_near_the_head_too(send: Send, web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run()
+    assert "run-notes" not in web.get(f"/runs/{run.run_id}").text
+    send(f"/runs/{run.run_id}/annotate", notes="Mind the gap")
+    head, _, _ = web.get(f"/runs/{run.run_id}").text.partition("</header>\n\n")
+    assert "<span>Mind the gap</span>" in head
+
+
+def test_the_command_can_be_pasted_into_a_shell(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run()
+    meta = Meta(
+        run_id=run.run_id,
+        created_at=CREATED_AT,
+        command=["llm-trainer", "train", "--name", "two words"],
+        versions={},
+    )
+    write_record(run.paths.meta, meta)
+    page = web.get(f"/runs/{run.run_id}").text
+    assert "llm-trainer train --name &#39;two words&#39;" in page
+
+
 # ---------------------------------------------------------------------- resume
 
 
@@ -543,7 +614,7 @@ def test_the_resume_form_says_what_will_happen(web: FlaskClient, resumable: Run)
     sentence = web.get(
         f"/runs/{resumable.run_id}/resume?more_epochs=nine", headers={"HX-Request": "true"}
     ).text
-    assert sentence == "Choose a checkpoint and a whole number of epochs."
+    assert sentence == "Choose a checkpoint and a whole number of epochs, 0 or more."
 
 
 def test_a_run_is_resumed_once(
@@ -568,6 +639,7 @@ def test_a_run_is_resumed_once(
     ("given", "words"),
     [
         ({"from": "latest", "more_epochs": "two"}, "&#39;two&#39; is not a whole number"),
+        ({"from": "latest", "more_epochs": "-1"}, "Give 0 or more."),
         ({"from": "nonsense", "more_epochs": "1"}, "is not a checkpoint"),
     ],
 )
@@ -580,8 +652,17 @@ def test_a_resume_that_cannot_be_is_told_beside_the_form(
     assert f'value="{given["more_epochs"]}"' in answer.text
 
 
+def test_a_complete_run_is_offered_one_more_epoch(web: FlaskClient, make_run: MakeRun) -> None:
+    run = with_checkpoint(make_run(step=10, total_steps=10, steps_per_epoch=10, epochs=1))
+    page = web.get(f"/runs/{run.run_id}/resume").text
+    assert field_of(page.replace('id="more" ', ""), "more_epochs") == "1"
+
+
 def test_without_a_checkpoint_a_clone_is_offered(web: FlaskClient, make_run: MakeRun) -> None:
     run = make_run(status="failed")
+    page = web.get(f"/runs/{run.run_id}").text
+    assert "<span data-resumable hidden>" in page
+    assert '<a class="button button-primary" data-clone' in page
     assert "There is no checkpoint to go on from." in web.get(f"/runs/{run.run_id}/resume").text
 
 
@@ -629,6 +710,24 @@ def test_runs_are_compared(web: FlaskClient, make_run: MakeRun) -> None:
     assert "training.batch_size" not in page
 
 
+def test_losses_on_different_data_are_not_ranked(web: FlaskClient, make_run: MakeRun) -> None:
+    config = build(Layer("test", {"data.vocab_size": 4096}))
+    first = make_run(best_val_loss=3.5, tokens_per_second=10.0)
+    second = make_run(best_val_loss=3.25, tokens_per_second=20.0, config=config)
+    page = web.get(f"/compare?run={first.run_id}&run={second.run_id}").text
+    assert "Different data or vocabulary: losses cannot be compared." in page
+    assert re.findall(r'class="number best">([^<]*)', page) == ["20 tok/s"]
+
+
+def test_a_run_that_is_gone_leaves_the_others_compared(web: FlaskClient, make_run: MakeRun) -> None:
+    runs = [make_run(), make_run()]
+    gone = "20200102-030405-abcd"
+    page = web.get(f"/compare?run={runs[0].run_id}&run={gone}&run={runs[1].run_id}").text
+    assert "2 runs compared" in page
+    assert "One run is not here any more:" in page
+    assert gone in page
+
+
 def test_one_run_cannot_be_compared(web: FlaskClient, make_run: MakeRun) -> None:
     assert "Select two or more runs" in web.get(f"/compare?run={make_run().run_id}").text
 
@@ -643,7 +742,8 @@ def test_a_text_is_written_without_scripts(send: Send, make_run: MakeRun) -> Non
 @pytest.mark.parametrize(
     ("given", "status", "words"),
     [
-        ({"temperature": "hot"}, 400, "temperature"),
+        ({"temperature": "hot"}, 422, "Give a number of 0 or more."),
+        ({"max_new_tokens": "99999"}, 422, "Give a whole number from 1 to 1,000."),
         ({"model": "none latest"}, 404, "There is no run"),
         ({"prompt": "fail"}, 422, "The checkpoint is damaged."),
     ],
@@ -660,6 +760,18 @@ def test_a_text_that_cannot_be_written_is_told(
 def test_without_a_checkpoint_nothing_can_write(web: FlaskClient, make_run: MakeRun) -> None:
     make_run()
     assert "No model can write yet" in web.get("/playground").text
+
+
+# ---------------------------------------------------------------------- help
+
+
+def test_the_help_names_addresses_that_there_are(app: Flask, web: FlaskClient) -> None:
+    page = web.get("/help").text
+    named = re.findall(r"<code>(GET|POST) (/(?:api|v1)/[^<]*)</code>", page)
+    routes = app.url_map.bind("localhost")
+    assert len(named) == 12
+    assert all(routes.test(path, method) for method, path in named)
+    assert "curl -s http://localhost/api/runs/latest" in page
 
 
 # ---------------------------------------------------------------------- errors

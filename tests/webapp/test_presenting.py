@@ -205,6 +205,23 @@ def test_a_resume_of_what_is_complete_asks_for_epochs() -> None:
     )
 
 
+def test_a_run_that_was_stopped_in_its_last_evaluation_makes_up_for_it() -> None:
+    stopped = state(status="stopped", step=400, total_steps=400, steps_per_epoch=200)
+    assert presenting.resume_sentence(stopped, Config(), CHECKPOINT, 0) == (
+        "Goes on from step 400 (epoch 2), where all steps are done: runs the evaluation that was "
+        "due."
+    )
+
+
+def test_a_resume_says_that_more_than_max_steps_is_trained() -> None:
+    done = state(status="completed", step=400, total_steps=400, steps_per_epoch=200)
+    config = configuration.build(Layer("test", {"training.max_steps": 400}))
+    assert presenting.resume_sentence(done, config, CHECKPOINT, 1) == (
+        "Goes on from step 400 (epoch 2) and trains 200 more steps, to step 600. This adds 200 "
+        "steps: the run was limited by max_steps."
+    )
+
+
 def test_a_resume_before_the_steps_are_known_names_the_epoch() -> None:
     early = state(status="failed", epochs=3)
     assert presenting.resume_sentence(early, Config(), CHECKPOINT, 2) == (
@@ -225,6 +242,11 @@ def test_the_best_figure_is_marked_and_none_where_all_are_alike(make_run: MakeRu
     assert rows["Best validation loss"] == (Cell("3.5000"), Cell("3.2500", True), Cell("–"))
     assert [cell.best for cell in rows["Speed"]] == [False, False, False]
     assert [cell.text for cell in rows["Steps"]] == ["5", "6", "–"]
+
+
+def test_a_long_prompt_is_shown_by_its_end() -> None:
+    assert presenting.clipped("x" * 8000 + "end", 3) == "… 8,000 characters before end"
+    assert presenting.clipped("end", 3) == "end"
 
 
 def test_only_settings_that_differ_are_compared() -> None:

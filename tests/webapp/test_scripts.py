@@ -29,7 +29,7 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("script", ["formats.mjs", "series.mjs"])
+@pytest.mark.parametrize("script", ["formats.mjs", "prompts.mjs", "series.mjs"])
 def test_pure_scripts(modules: Path, script: str) -> None:
     node = shutil.which("node")
     if node is None:

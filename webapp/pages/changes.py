@@ -9,6 +9,7 @@ from flask import Response, flash, make_response, redirect, render_template, req
 from trainer.errors import NotFoundError, TrainerError, UsageError
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import Answer, pages, submissions, to_list, to_run, undo
+from webapp.pages.one_run import whole_page
 from webapp.submissions import Submissions
 
 
@@ -28,21 +29,26 @@ def stop(run_id: str) -> Answer:
 @pages.post("/runs/<run_id>/annotate")
 def annotate(run_id: str) -> Answer:
     """Change name, tags, notes, pin or archive: what the form holds, and nothing else."""
+    store = services().store
+    run = store.get(run_id)
     given = request.form
-    tags = forms.split_tags(given["tags"]) if "tags" in given else None
-    try:
-        services().store.annotate(
-            run_id,
-            name=given["name"].strip() if "name" in given else None,
-            tags=tags,
-            notes=given["notes"].replace("\r\n", "\n") if "notes" in given else None,
-            pinned=_flag("pinned"),
-            archived=_flag("archived"),
-        )
-    except UsageError as error:
-        flash(str(error), "error")
-    if "back" in given:
-        return to_list()
+    labels = forms.AnnotationForm.submitted(given, run.annotations)
+    if labels.errors:
+        return make_response(whole_page(run, labels), 422)
+    store.annotate(
+        run_id,
+        name=labels.name if "name" in given else None,
+        tags=forms.split_tags(labels.tags) if "tags" in given else None,
+        notes=labels.notes if "notes" in given else None,
+        pinned=_flag("pinned"),
+        archived=_flag("archived"),
+    )
+    return to_list() if "back" in given else to_run(run_id)
+
+
+@pages.get("/runs/<run_id>/annotate")
+def labelled_run(run_id: str) -> Answer:
+    """The address at which a refused form stands, loaded again: the run."""
     return to_run(run_id)
 
 
@@ -66,14 +72,14 @@ def _resume_page(
     run, checkpoints = store.get(run_id), store.checkpoints(run_id)
     config = store.config(run_id)
     source = given.get("from") or (checkpoints[0].name if checkpoints else "latest")
-    suggested = "3" if run.status == "completed" else "0"
+    suggested = "1" if run.status == "completed" else "0"
     more_epochs = given.get("more_epochs", suggested).strip()
     chosen = next((c for c in checkpoints if c.name == source), None)
     count = int(more_epochs) if more_epochs.isascii() and more_epochs.isdecimal() else None
     sentence = (
         presenting.resume_sentence(run.state, config, chosen, count)
         if chosen is not None and count is not None
-        else "Choose a checkpoint and a whole number of epochs."
+        else "Choose a checkpoint and a whole number of epochs, 0 or more."
     )
     page = render_template(
         template,
@@ -112,7 +118,7 @@ def resume_run(run_id: str) -> Answer:
 def _whole_number(text: str) -> int:
     stripped = text.strip() or "0"
     if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 9):
-        raise UsageError(f"'{text[:40]}' is not a whole number of epochs.")
+        raise UsageError(f"'{text[:40]}' is not a whole number of epochs.", "Give 0 or more.")
     return int(stripped)
 
 

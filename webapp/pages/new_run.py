@@ -48,7 +48,7 @@ def create_run() -> Answer:
     form = forms.submitted(request.form.to_dict(flat=False))
     submission, plan = request.form.get("submission", ""), form.plan
     if plan is None:
-        return _new_run_page(form, submission, 422)
+        return _new_run_page(forms.with_data_checked(form), submission, 422)
     try:
         run_id = submissions().once(submission, lambda: _start(plan, form.parent))
     except TrainerError as error:

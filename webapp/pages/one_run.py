@@ -12,6 +12,7 @@ from trainer.runs import Run
 from trainer.store.records import Meta
 from webapp import presenting, services
 from webapp.deltas import read_log
+from webapp.forms import AnnotationForm
 from webapp.pages.blueprint import Answer, pages
 
 EVENTS_SHOWN = 100
@@ -26,8 +27,12 @@ def newest_run() -> Answer:
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> Answer:
     """Everything about one run as it stands; scripts keep it moving."""
-    store = services().store
-    run = store.get(run_id)
+    return whole_page(services().store.get(run_id))
+
+
+def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
+    """Return the page of a run; with labels that were refused their form is open."""
+    store, run_id = services().store, run.run_id
     config, checkpoints = store.config(run_id), store.checkpoints(run_id)
     with store.metrics(run_id) as reader:
         evaluations = reader.latest_evaluations()
@@ -40,6 +45,7 @@ def run_page(run_id: str) -> Answer:
         here="runs",
         live=True,
         run=run,
+        labels=labels or AnnotationForm.of(run.annotations),
         meta=_meta(run_id),
         config=config,
         shape=model_shape(config.model),

@@ -8,8 +8,9 @@ from typing import Any
 from flask import make_response, render_template, request
 
 from trainer.errors import TrainerError
-from webapp import forms, services
+from webapp import services
 from webapp.pages.blueprint import Answer, pages
+from webapp.writing_form import WRITING_FIELDS, WritingForm
 
 MOST_WRITERS = 200
 
@@ -18,13 +19,15 @@ MOST_WRITERS = 200
 def playground() -> Answer:
     """Write with any checkpoint."""
     chosen = f"{request.args.get('run', '')} {request.args.get('checkpoint', '')}".strip()
-    return _playground_page(forms.WritingForm(model=chosen))
+    return _playground_page(WritingForm(model=chosen))
 
 
 @pages.post("/playground")
 def write_text() -> Answer:
     """Write a text and show it when it is done: for browsers without scripts."""
-    form = forms.WritingForm.submitted(request.form)
+    form = WritingForm.submitted(request.form)
+    if form.errors:
+        return make_response(_playground_page(form), 422)
     run_id, _, checkpoint = form.model.partition(" ")
     try:
         settings = form.settings()
@@ -35,7 +38,7 @@ def write_text() -> Answer:
 
 
 def _playground_page(
-    form: forms.WritingForm,
+    form: WritingForm,
     written: Mapping[str, Any] | None = None,
     error: TrainerError | None = None,
 ) -> str:
@@ -51,6 +54,7 @@ def _playground_page(
         live=True,
         writers=writers,
         values=form,
+        fields=WRITING_FIELDS,
         written=written,
         error=error,
     )

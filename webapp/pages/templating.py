@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from flask.blueprints import BlueprintSetupState
@@ -37,6 +38,8 @@ def _teach_templates(state: BlueprintSetupState) -> None:
         sparkline=presenting.sparkline,
         sparkline_data=presenting.sparkline_data,
         log_level=presenting.log_level,
+        clipped=presenting.clipped,
+        shell_line=shlex.join,
         setting_label=forms.label,
         section_title=forms.section_title,
     )
