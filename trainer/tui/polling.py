@@ -98,13 +98,16 @@ class Poller:
                 self._wake.clear()
 
     def _look(self) -> None:
+        # The list may make the screen choose another run: this one is looked at all the same,
+        # or nobody would learn that it was deleted.
+        run_id = self._run_id
         try:
             if time.monotonic() >= self._listing_due_at:
                 self._listing_due_at = time.monotonic() + INTERVAL_SECONDS / 2
                 self._listing = read_listing(self._store)
                 self._post(RunsListed(self._listing))
-            if self._run_id is not None:
-                self._look_at_run(self._run_id)
+            if run_id is not None:
+                self._look_at_run(run_id)
         except TrainerError as error:
             self._post(StoreUnreadable(error))
         except OSError as error:
@@ -115,7 +118,8 @@ class Poller:
             glimpse = self._watch.look(run_id)
             self._post(RunSeen(replace(glimpse, reference=self._reference(run_id))))
         except NotFoundError:
-            self._run_id = None
+            if self._run_id == run_id:
+                self._run_id = None
             self._post(RunVanished(run_id))
         except StoreError as error:
             listed = self._listed(run_id)
