@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +19,9 @@ def is_run_id(text: str) -> bool:
 
 
 def new_run_id() -> str:
-    """Make a run id whose alphabetical order is the order of creation."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    """Make a run id whose alphabetical order is the order of creation, to a tenth of a ms."""
+    at = datetime.now(UTC)
+    return f"{at:%Y%m%d-%H%M%S}-{at.microsecond // 100:04d}"
 
 
 @dataclass(frozen=True)
