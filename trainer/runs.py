@@ -357,7 +357,7 @@ class RunStore:
         self.checkpoint_path(run_id, source)
         if run.status == "completed" and not more_epochs and source == "latest":
             raise ConflictError(
-                f"Run {run_id} is complete: all {run.state.epochs} epochs are done.",
+                f"Run {run_id} is complete: its last step is done.",
                 "Add epochs with --more-epochs N.",
             )
         config = extended(self.config(run_id), run.state, more_epochs)
