@@ -81,6 +81,28 @@ def test_short_text_yields_a_smaller_vocabulary() -> None:
     assert Tokenizer.train(["abab"], 300).vocab_size == 1 + 256 + 1
 
 
+MARKED = [" the <unk> of <unk> , <unk>s and <unk>\n" * 30]
+
+
+def test_the_mark_of_unknown_words_is_one_token() -> None:
+    tokenizer = Tokenizer.train(MARKED, 300)
+    mark = tokenizer.vocab_size - 1
+    assert tokenizer.token_bytes(mark) == b" <unk>"
+    assert tokenizer.encode(MARKED[0]).count(mark) == 4 * 30
+    assert tokenizer.decode(tokenizer.encode(MARKED[0])) == MARKED[0]
+    # Other programs read the same from the same file.
+    assert Tokenizer.from_json(tokenizer.to_json()).encode(" a <unk>") == [
+        *tokenizer.encode(" a"),
+        mark,
+    ]
+
+
+def test_a_few_mentions_of_unk_are_no_mark() -> None:
+    tokenizer = Tokenizer.train([" a <unk> b\n" * 99], 300)
+    pieces = [tokenizer.token_bytes(token) for token in tokenizer.encode(" <unk>")]
+    assert pieces == [b" <", b"unk", b">"]
+
+
 def test_the_mark_typed_by_a_person_is_text() -> None:
     ids = TOKENIZER.encode("<|endoftext|>")
     assert TOKENIZER.end_of_text not in ids

@@ -40,9 +40,14 @@ log = logging.getLogger(__name__)
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
+UNKNOWN_WORD = " <unk>"
 FORMAT_VERSION = 1
 TOKEN_TYPE = np.dtype("<u2")
 
+_RECIPE_VERSION = 2
+"""Counts the ways in which text was turned into tokens: 2 gave ``<unk>`` a token of its own."""
+
+_LEAST_UNKNOWN_WORDS = 100
 _SEGMENT_CHARACTERS = 32 * 1024
 _SEGMENTS_IN_A_BATCH = 32
 _REPORT_EVERY_BYTES = 1 << 20
@@ -88,20 +93,29 @@ class Tokenizer:
         """Train on documents: always the same for the same documents in the same order.
 
         The vocabulary is ``<|endoftext|>``, the 256 bytes, and merges of pairs that occur twice
-        or more; short text may yield fewer than ``vocab_size`` entries.
+        or more; short text may yield fewer than ``vocab_size`` entries. Text that marks unknown
+        words, as WikiText-2 does, has `` <unk>`` as its last entry: the pattern would make three
+        tokens of it, a twelfth of all tokens there.
         """
         model = tokenizers.Tokenizer(models.BPE())
         model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
         model.decoder = decoders.ByteLevel()
+        documents = list(documents)
+        marks_unknown = _marks_unknown_words(documents)
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
+            vocab_size=vocab_size - marks_unknown,
             min_frequency=2,
             special_tokens=[END_OF_TEXT],
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
         segments = (segment for document in documents for segment in segments_of(document))
-        model.train_from_iterator(segments, trainer)
+        if marks_unknown:
+            known = (segment.split(UNKNOWN_WORD) for segment in segments)
+            model.train_from_iterator(known, trainer)
+            model.add_tokens([tokenizers.AddedToken(UNKNOWN_WORD, normalized=False)])
+        else:
+            model.train_from_iterator(segments, trainer)
         return cls(model.to_str())
 
     def to_json(self) -> str:
@@ -150,9 +164,18 @@ class Tokenizer:
     @functools.cached_property
     def _bytes_by_id(self) -> list[bytes]:
         letters = _byte_of_letter()
-        names = {index: name for name, index in self._tokenizer.get_vocab().items()}
-        names[END_OF_TEXT_ID] = ""
-        return [bytes(letters[letter] for letter in names[i]) for i in range(len(names))]
+        merged = {i: name for name, i in self._tokenizer.get_vocab(with_added_tokens=False).items()}
+        known = {i: bytes(letters[letter] for letter in name) for i, name in merged.items()}
+        added = self._tokenizer.get_added_tokens_decoder()
+        known |= {i: token.content.encode() for i, token in added.items() if not token.special}
+        known[END_OF_TEXT_ID] = b""
+        return [known[i] for i in range(len(known))]
+
+
+def _marks_unknown_words(documents: Iterable[str]) -> bool:
+    """Say whether `` <unk>`` stands in the text so often that it is no word but a mark."""
+    counts = (document.count(UNKNOWN_WORD) for document in documents)
+    return sum(counts) >= _LEAST_UNKNOWN_WORDS
 
 
 def _byte_of_letter() -> dict[str, int]:
@@ -258,7 +281,7 @@ def open_prepared(data_dir: Path, key: str, label: str) -> TokenizedCorpus | Non
 
 def corpus_key(corpus: Corpus, vocab_size: int) -> str:
     """Return the name of a text's token files: a hash of all that decides what is in them."""
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {vocab_size}".encode())
+    digest = hashlib.sha256(f"{_RECIPE_VERSION} {vocab_size}".encode())
     for name, split in corpus.splits.items():
         digest.update(f"\0{name} {len(split.documents)}".encode())
         for document in split.documents:
