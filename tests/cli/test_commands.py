@@ -392,6 +392,30 @@ def test_export_writes_the_promised_columns(call: Call, make_run: MakeRun, tmp_p
     assert rows[2] == ["2", "0.02", "2000", "1.0", "4.9", "", "0.001", "1.0", "2000.0"]
 
 
+def test_export_of_a_model_tells_where_it_is(
+    call: Call, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.inference.client.SERVICE_MODULE", "tests.cli.echo_service")
+    run = make_run(run_id="a")
+    run.paths.checkpoints.mkdir(parents=True)
+    run.paths.checkpoint("best").touch()
+    options = ["export", "--run-id", "a", "--format", "hf", "--checkpoint", "best", "--out"]
+    assert call(*options, str(tmp_path / "one")).out == (
+        f"Wrote the model to {tmp_path / 'one'}: 3 parameters, 8 B.\n"
+    )
+    assert call(*options, str(tmp_path / "two"), "--json").json == {
+        "run_id": "a",
+        "format": "hf",
+        "path": str(tmp_path / "two"),
+        "checkpoint": "best",
+        "parameters": 3,
+        "bytes": 8,
+    }
+    again = call(*options, str(tmp_path / "two"))
+    assert (again.status, again.out) == (2, "")
+    assert "is not empty" in again.err
+
+
 # --------------------------------------------------------------------------- annotate, delete
 
 
