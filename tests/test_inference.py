@@ -32,7 +32,7 @@ from trainer.errors import (
     UsageError,
 )
 from trainer.inference.client import ModelProcess, error_from
-from trainer.inference.request import GenerationSettings
+from trainer.inference.request import MAX_SEED, GenerationSettings, row_seed
 from trainer.store.process import identify
 
 # ---------------------------------------------------------------------- what can be asked
@@ -43,7 +43,9 @@ from trainer.store.process import identify
     [
         ({"prompt": 3}, "prompt = 3 is not text."),
         ({"prompt": None}, "prompt = None is not text."),
-        ({"prompt": "x" * 1_000_001}, "prompt is 1,000,001 characters long"),
+        ({"prompt": "x" * (2**22 + 1)}, "prompt is 4,194,305 characters long"),
+        ({"prompt": "ab\ud800"}, "prompt is not valid Unicode: a lone surrogate at character 2."),
+        ({"stop": ["ok", "\udfff"]}, "stop is not valid Unicode: a lone surrogate at character 0."),
         ({"max_new_tokens": 0}, "max_new_tokens = 0 is not a whole number from 1 to 100000."),
         ({"max_new_tokens": 100_001}, "max_new_tokens = 100001 is not"),
         ({"max_new_tokens": 2.5}, "max_new_tokens = 2.5 is not"),
@@ -63,6 +65,12 @@ from trainer.store.process import identify
         ({"stop": [""]}, "stop = ('',) is not a list of at most 16 texts that are not empty."),
         ({"stop": "x"}, "stop = 'x' is not a list"),
         ({"stop": ["x"] * 17}, "is not a list of at most 16"),
+        ({"n": 0}, "n = 0 is not a whole number from 1 to 32."),
+        ({"n": 33}, "n = 33 is not"),
+        ({"n": None}, "n = None is not"),
+        ({"logprobs": -1}, "logprobs = -1 is not a whole number from 0 to 20."),
+        ({"logprobs": 21}, "logprobs = 21 is not"),
+        ({"logprobs": True}, "logprobs = True is not"),
         ({"heat": 1}, "There is no generation setting 'heat'."),
     ],
 )
@@ -84,6 +92,8 @@ def test_all_wrong_settings_are_told_together() -> None:
         {"temperature": 0, "top_k": 10**9, "top_p": 1, "min_p": 1.0},
         {"seed": 0, "stop": ["\n\n", "END"]},
         {"repetition_penalty": 0.5, "max_new_tokens": 100_000},
+        {"n": 32, "logprobs": 20},
+        {"logprobs": 0},
     ],
 )
 def test_right_settings_pass(values: dict[str, Any]) -> None:
@@ -95,6 +105,11 @@ def test_a_seed_is_drawn_when_none_is_given() -> None:
     assert len(seeds) > 1
     assert None not in seeds
     assert GenerationSettings(seed=4).with_seed().seed == 4
+
+
+def test_the_seeds_of_several_texts_count_up_and_stay_seeds() -> None:
+    assert [row_seed(7, row) for row in range(3)] == [7, 8, 9]
+    assert row_seed(MAX_SEED, 1) == 0
 
 
 # ---------------------------------------------------------------------- a model to ask
@@ -169,9 +184,88 @@ def test_a_text_comes_piece_by_piece_and_then_whole(
     assert done["tokens_per_second"] > 0
 
 
+PROMISED = {
+    "finish_reason",
+    "prompt_tokens",
+    "prompt_tokens_read",
+    "seed",
+    "text",
+    "tokens",
+    "tokens_per_second",
+}
+
+
+def ask(process: ModelProcess, trained: Trained, **settings: Any) -> dict[str, Any]:
+    wanted = GenerationSettings(**{"max_new_tokens": 8, "seed": 3} | settings)
+    return process.generate(trained.checkpoint, wanted).result()
+
+
 def test_the_result_has_exactly_the_promised_keys(process: ModelProcess, trained: Trained) -> None:
-    result = process.generate(trained.checkpoint, SHORT).result()
-    assert sorted(result) == ["finish_reason", "seed", "text", "tokens", "tokens_per_second"]
+    assert set(ask(process, trained)) == PROMISED
+    assert set(ask(process, trained, n=2)) == PROMISED | {"continuations"}
+    assert set(ask(process, trained, logprobs=0)) == PROMISED | {"logprobs"}
+
+
+def test_several_texts_come_together_and_the_first_also_piece_by_piece(
+    process: ModelProcess, trained: Trained
+) -> None:
+    settings = GenerationSettings(prompt="The", max_new_tokens=8, seed=3, n=3)
+    *tokens, done = process.generate(trained.checkpoint, settings)
+    told = done["continuations"]
+    assert "".join(event["text"] for event in tokens) == done["text"] == told[0]["text"]
+    assert [one["seed"] for one in told] == [3, 4, 5]
+    alone = [ask(process, trained, prompt="The", seed=seed)["text"] for seed in (3, 4, 5)]
+    assert [one["text"] for one in told] == alone
+
+
+def test_the_likelihood_of_each_token_is_told(process: ModelProcess, trained: Trained) -> None:
+    settings = GenerationSettings(prompt="The", max_new_tokens=8, temperature=0, logprobs=2)
+    *tokens, done = process.generate(trained.checkpoint, settings)
+    told = done["logprobs"]
+    assert [one for event in tokens for one in event.get("logprobs", [])] == told
+    assert b"".join(bytes(one["bytes"]) for one in told).decode("utf-8", "replace") == done["text"]
+    for one in told:
+        likeliest, second = one["top"]
+        assert {name: one[name] for name in likeliest} == likeliest
+        assert second["logprob"] <= one["logprob"] < 0
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param("", id="empty"),
+        pytest.param(" ", id="blank"),
+        pytest.param("\0", id="nul"),
+        pytest.param("word " * 200_000, id="a megabyte of words"),
+        pytest.param("x" * 2**20, id="a word of a megabyte"),
+        pytest.param("\U0001f469\u200d\U0001f467 \u202e עברית ไทย \U0010fffd", id="any Unicode"),
+        pytest.param("<|endoftext|>", id="looks like a mark"),
+    ],
+)
+def test_any_prompt_is_answered(process: ModelProcess, trained: Trained, prompt: str) -> None:
+    answer = ask(process, trained, prompt=prompt)
+    assert answer["prompt_tokens_read"] == min(answer["prompt_tokens"], 32)
+    assert (answer["prompt_tokens"] == 0) == (prompt == "")
+    assert answer["finish_reason"] in ("length", "end_of_text")
+
+
+def test_of_a_long_prompt_the_end_counts(process: ModelProcess, trained: Trained) -> None:
+    end = "the end of a text that is longer than the model can hold in its context at once. " * 4
+    assert ask(process, trained, prompt=end)["prompt_tokens"] > 32
+    longer = ask(process, trained, prompt="What came before makes no difference. " + end)
+    assert longer["text"] == ask(process, trained, prompt=end)["text"]
+
+
+def test_a_tokenizer_of_another_model_is_refused(
+    process: ModelProcess, trained: Trained, tmp_path: Path
+) -> None:
+    payload = payload_of(trained, seed=1)
+    model = GPT(ModelShape(**payload["shape"]), 100, payload["context"])
+    checkpoint.save(
+        tmp_path / "latest.pt", payload | {"model": model.state_dict(), "vocab_size": 100}
+    )
+    with pytest.raises(CheckpointError, match="its tokenizer has 300 entries and its model 100"):
+        process.generate(tmp_path / "latest.pt", SHORT).result()
 
 
 def test_a_seed_that_was_drawn_writes_the_same_again(

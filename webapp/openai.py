@@ -6,6 +6,7 @@ the trained models cannot do is refused in words, never ignored.
 
 from __future__ import annotations
 
+import codecs
 import secrets
 import time
 from collections.abc import Iterator
@@ -49,21 +50,19 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     top_k: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    # Taken at the value that changes nothing.
     n: int | None = None
+    logprobs: int | None = None
+    # Taken at the value that changes nothing.
     best_of: int | None = None
     suffix: str | None = None
-    logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
 
 
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (None, 1),
     "best_of": (None, 1),
     "suffix": (None, ""),
-    "logprobs": (None,),
     "logit_bias": (None, {}),
     "presence_penalty": (None, 0),
     "frequency_penalty": (None, 0),
@@ -141,6 +140,13 @@ def check_supported(wanted: CompletionRequest) -> None:
             raise UsageError(f"'{field}' = {value!r} is not supported.", f"Leave out '{field}'.")
     if isinstance(wanted.prompt, list) and len(wanted.prompt) != 1:
         raise UsageError("'prompt' holds several texts.", "Send one prompt in each request.")
+    if wanted.stream and (wanted.n or 1) > 1:
+        raise UsageError(f"'n' = {wanted.n} texts cannot be streamed.", "Leave out 'stream'.")
+    if wanted.echo and wanted.logprobs is not None:
+        raise UsageError(
+            "'logprobs' are told of written tokens only, not of an echoed prompt.",
+            "Leave out 'echo'.",
+        )
 
 
 def prompt_of(wanted: CompletionRequest) -> str:
@@ -166,6 +172,8 @@ def generation_settings(wanted: CompletionRequest) -> GenerationSettings:
         repetition_penalty=wanted.repetition_penalty,
         seed=wanted.seed,
         stop=tuple(stop),
+        n=1 if wanted.n is None else wanted.n,
+        logprobs=wanted.logprobs,
     ).validate()
 
 
@@ -177,6 +185,7 @@ class Completion:
         self._id = f"cmpl-{secrets.token_hex(12)}"
         self._created = int(time.time())
         self._echoed = prompt_of(wanted) if wanted.echo else ""
+        self._streamed = TokenLog(len(prompt_of(wanted)))
 
     def whole(self, writing: Writing) -> dict[str, Any]:
         """Wait for the end and return the answer.
@@ -185,14 +194,24 @@ class Completion:
             TrainerError: the text cannot be written.
         """
         done = writing.finish()
-        body = self._body(self._echoed + done["text"], _FINISHED[done["finish_reason"]])
-        return body | {"usage": _usage(done)}
+        texts = done.get("continuations", [done])
+        return self._body([self._choice(index, told) for index, told in enumerate(texts)]) | {
+            "usage": _usage(done)
+        }
+
+    def _choice(self, index: int, told: Event) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": self._echoed + told["text"],
+            "logprobs": TokenLog(len(prompt_of(self._wanted))).add(told.get("logprobs")),
+            "finish_reason": _FINISHED[told["finish_reason"]],
+        }
 
     def pieces(self, writing: Writing) -> Iterator[bytes]:
         """Yield server-sent events; a failure midway is told as one, and ends the stream."""
         try:
             if self._echoed:
-                yield _sent(self._body(self._echoed, None))
+                yield self._part(self._echoed)
             for event in writing:
                 yield from self._piece(event)
         except TrainerError as error:
@@ -201,21 +220,57 @@ class Completion:
 
     def _piece(self, event: Event) -> Iterator[bytes]:
         if event["type"] == "token":
-            yield _sent(self._body(event["text"], None))
+            yield self._part(event["text"], self._streamed.add(event.get("logprobs")))
         elif event["type"] == "done":
-            yield _sent(self._body("", _FINISHED[event["finish_reason"]]))
+            yield self._part("", finish_reason=_FINISHED[event["finish_reason"]])
             if (self._wanted.stream_options or {}).get("include_usage"):
-                yield _sent(self._body("", None) | {"choices": [], "usage": _usage(event)})
+                yield _sent(self._body([]) | {"usage": _usage(event)})
 
-    def _body(self, text: str, finish_reason: str | None) -> dict[str, Any]:
-        choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+    def _part(
+        self,
+        text: str,
+        logprobs: dict[str, Any] | None = None,
+        finish_reason: str | None = None,
+    ) -> bytes:
+        choice = {"index": 0, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
+        return _sent(self._body([choice]))
+
+    def _body(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "id": self._id,
             "object": "text_completion",
             "created": self._created,
             "model": self._wanted.model,
-            "choices": [choice],
+            "choices": choices,
         }
+
+
+class TokenLog:
+    """How likely the tokens of a text were, in the shape of the completions interface.
+
+    Args:
+        offset: characters before the text; a token begins where the ones before it end.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def add(self, told: list[Event] | None) -> dict[str, Any] | None:
+        """Return the likelihoods of further tokens; None where none were asked for."""
+        if told is None:
+            return None
+        return {
+            "tokens": [one["token"] for one in told],
+            "token_logprobs": [one["logprob"] for one in told],
+            "top_logprobs": [{top["token"]: top["logprob"] for top in one["top"]} for one in told],
+            "text_offset": [self._begin(bytes(one["bytes"])) for one in told],
+        }
+
+    def _begin(self, data: bytes) -> int:
+        begin = self._offset
+        self._offset += len(self._decoder.decode(data))
+        return begin
 
 
 def _sent(data: dict[str, Any]) -> bytes:
@@ -223,5 +278,10 @@ def _sent(data: dict[str, Any]) -> bytes:
 
 
 def _usage(done: Event) -> dict[str, int]:
-    """Count tokens; how many the prompt has is known to the model's process alone."""
-    return {"completion_tokens": done["tokens"]}
+    written = sum(told["tokens"] for told in done.get("continuations", [done]))
+    read = done["prompt_tokens"]
+    return {
+        "prompt_tokens": read,
+        "completion_tokens": written,
+        "total_tokens": read + written,
+    }

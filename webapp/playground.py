@@ -2,9 +2,9 @@
 
 The client emits ``generate {"id", "run_id", "checkpoint", …}`` with the settings of
 :class:`trainer.inference.request.GenerationSettings`, and ``cancel {"id"}``; the id is its own. It
-receives ``token {"id", "text", "tokens"}``, at the end ``done {"id", "text", "tokens",
-"tokens_per_second", "seed", "finish_reason"}``, or ``failed {"id", "error"}``. A client that leaves
-cancels what it began.
+receives ``token {"id", "text", "tokens"}``, at the end ``done {"id", …}`` with what
+:mod:`trainer.inference.protocol` tells at the end of a generation, or ``failed {"id", "error"}``. A
+client that leaves cancels what it began.
 """
 
 from __future__ import annotations

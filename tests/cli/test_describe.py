@@ -106,6 +106,18 @@ def test_the_row_of_a_run(make_run: MakeRun) -> None:
     ]
 
 
+def test_the_speed_in_detail_is_set_beside_what_the_machine_can_do(make_run: MakeRun) -> None:
+    def speed(**more: Any) -> str:
+        lines = run_detail(make_run(**TRAINING | more), [], [], 100)
+        (line,) = (line for line in map(click.unstyle, lines) if line.startswith("  speed"))
+        return " ".join(line.split())
+
+    assert speed(utilisation=0.614) == (
+        "speed 6,120 tok/s, 61 % of this machine's peak 2.21 M tokens"
+    )
+    assert speed() == "speed 6,120 tok/s 2.21 M tokens"
+
+
 def test_what_is_not_known_yet_is_empty(make_run: MakeRun) -> None:
     assert run_cells(make_run(status="stopped"))[3:9] == [""] * 6
 

@@ -43,7 +43,42 @@ def test_generate_json_is_one_document(call: Call, trained: str) -> None:
         "tokens_per_second": 50.0,
         "seed": 7,
         "finish_reason": "length",
+        "prompt_tokens": 2,
+        "prompt_tokens_read": 2,
     }
+
+
+def test_of_several_texts_each_has_a_heading_and_its_own_facts(call: Call, trained: str) -> None:
+    answer = call("generate", "--run-id", trained, "--prompt", "a b", "--n", "3")
+    assert answer.out == "[1 of 3]\nAB\n\n[2 of 3]\nAB\n\n[3 of 3]\nAB\n"
+    assert answer.err.splitlines() == [
+        "2 tokens · 50 tok/s · as long as asked for · seed 7",
+        "2 tokens · as long as asked for · seed 8",
+        "2 tokens · as long as asked for · seed 9",
+    ]
+
+
+def test_of_several_texts_the_document_has_the_first_and_then_all(call: Call, trained: str) -> None:
+    told = call("generate", "--run-id", trained, "--prompt", "a", "--n", "2", "--json").json
+    assert (told["text"], told["seed"]) == ("A", 7)
+    assert told["continuations"] == [
+        {"text": "A", "tokens": 1, "seed": seed, "finish_reason": "length"} for seed in (7, 8)
+    ]
+
+
+def test_a_prompt_that_is_read_in_part_is_told(call: Call, trained: str) -> None:
+    answer = call("generate", "--run-id", trained, "--prompt", "a b c d e f g", "--json")
+    assert answer.err == "The prompt has 7 tokens; the model read the last 5.\n"
+    assert (answer.json["prompt_tokens"], answer.json["prompt_tokens_read"]) == (7, 5)
+
+
+def test_likelihoods_are_told_as_json_only(call: Call, trained: str) -> None:
+    options = ["generate", "--run-id", trained, "--prompt", "a", "--logprobs", "0"]
+    assert call(*options, "--json").json["logprobs"] == [{"id": 5, "logprob": -0.5, "top": []}]
+    assert (call(*options).status, call(*options).err.splitlines()[0]) == (
+        2,
+        "Error: --logprobs is told as JSON only.",
+    )
 
 
 def test_the_prompt_can_come_from_standard_input(call: Call, trained: str) -> None:
@@ -69,6 +104,9 @@ def test_a_failure_of_the_model_is_told(call: Call, trained: str) -> None:
         (["--repetition-penalty", "0"], 2, "repetition_penalty = 0.0"),
         (["--max-new-tokens", "0"], 2, "max_new_tokens = 0"),
         (["--seed", "-5"], 2, "seed = -5"),
+        (["--stop", ""], 2, "stop = ('',) is not a list of at most 16 texts that are not empty"),
+        (["--n", "0"], 2, "n = 0 is not a whole number from 1 to 32"),
+        (["--logprobs", "21"], 2, "logprobs = 21 is not a whole number from 0 to 20"),
         (["--checkpoint", "worst"], 2, "'worst' is not a checkpoint"),
         (["--checkpoint", "best"], 3, "no checkpoint 'best'"),
     ],

@@ -57,6 +57,12 @@ def test_train_generate_evaluate_export_and_go_on(
     with target.open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)][-1] == 3
 
+    exported = call(
+        home, "export", "--run-id", run_id, "--format", "hf", "--out", str(tmp_path / "m")
+    )
+    assert exported.returncode == 0, exported.stderr.decode()
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["hidden_size"] == 16
+
     refused = call(home, "resume", "--run-id", run_id)
     assert (refused.returncode, refused.stdout) == (4, b"")
     resumed = call(home, "resume", "--run-id", run_id, "--more-epochs", "1", "--follow")

@@ -1,10 +1,9 @@
-"""Writing text: choices with known probabilities, text without broken characters, replay."""
+"""Writing text: what is read, how it ends, replay, several at once, no broken characters."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import ModelShape
-from trainer.engine.generation import (
-    Piece,
-    TextAssembler,
-    choose_token,
-    distribution,
-    keep_top_k,
-    keep_top_p,
-    penalise_repetition,
-    sample,
-    stream,
-)
+from trainer.engine.decoding import Decoder, decoder_for
+from trainer.engine.generation import Generation, Piece, TextAssembler, sample
 from trainer.engine.model import GPT, KeyValueCache
 from trainer.errors import CheckpointError, UsageError
 from trainer.inference.request import GenerationSettings
@@ -53,10 +43,10 @@ class Parrot(GPT):
         self.read: list[list[int]] = []
 
     def next_token_logits(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        self.features(tokens, cache)
         self.read.append(tokens[0].tolist())
-        logits = torch.full((1, 257), -1e9)
-        logits[0, self.script[len(self.read) - 1]] = 1e9
-        return logits
+        expected = self.script[len(self.read) - 1]
+        return torch.full((len(tokens), 257), -1e9).index_fill(1, torch.tensor(expected), 1e9)
 
 
 @pytest.fixture
@@ -68,22 +58,26 @@ def model() -> GPT:
     return model
 
 
-def pieces(
-    model: GPT, prompt: str = "", should_stop: Callable[[], bool] = lambda: False, **settings: Any
-) -> Iterator[Piece]:
-    return stream(
-        model,
-        ByteCodec(),
-        GenerationSettings(prompt=prompt, **settings),
-        device=CPU,
-        autocast=contextlib.nullcontext,
-        should_stop=should_stop,
-    )
+def generation(model: GPT, prompt: str = "", **settings: Any) -> Generation:
+    if isinstance(model, Parrot):
+        decoder = Decoder(model, CPU, contextlib.nullcontext)
+    else:
+        decoder = decoder_for(model, CPU, contextlib.nullcontext)
+    return Generation(decoder, ByteCodec(), GenerationSettings(prompt=prompt, **settings))
 
 
 def written(model: GPT, prompt: str = "", **settings: Any) -> tuple[str, int, str | None]:
-    *_, last = all_pieces = list(pieces(model, prompt, **settings))
-    return "".join(piece.text for piece in all_pieces), last.tokens, last.finish_reason
+    [text] = all_written(model, prompt, **settings)
+    return text
+
+
+def all_written(model: GPT, prompt: str = "", **settings: Any) -> list[tuple[str, int, str | None]]:
+    pieces = list(generation(model, prompt, **settings).pieces())
+    rows = [[piece for piece in pieces if piece.row == row] for row in range(settings.get("n", 1))]
+    return [
+        ("".join(piece.text for piece in row), row[-1].tokens, row[-1].finish_reason)
+        for row in rows
+    ]
 
 
 # ---------------------------------------------------------------------- how it ends
@@ -103,7 +97,7 @@ def test_it_ends_before_a_stop_text() -> None:
 
 def test_it_ends_when_it_is_cancelled_and_keeps_what_came() -> None:
     model = Parrot(b"Hello")
-    got = list(pieces(model, should_stop=lambda: len(model.read) == 2))
+    got = list(generation(model).pieces(should_stop=lambda: len(model.read) == 2))
     assert got[-1] == Piece("", 2, "cancelled")
     assert "".join(piece.text for piece in got) == "He"
 
@@ -129,6 +123,15 @@ def test_of_a_prompt_longer_than_the_context_the_end_is_read() -> None:
     assert bytes(model.read[0]) == b"23456789"
 
 
+def test_how_much_of_a_prompt_was_read_is_told(model: GPT) -> None:
+    counts = {
+        prompt: (found.prompt_tokens, found.prompt_tokens_read)
+        for prompt in ("", "abc", "0123456789")
+        if (found := generation(model, prompt))
+    }
+    assert counts == {"": (0, 0), "abc": (3, 3), "0123456789": (10, CONTEXT)}
+
+
 def test_a_full_context_goes_on_from_its_last_half() -> None:
     model = Parrot(b"abcdef")
     written(model, "123456")
@@ -140,12 +143,74 @@ def test_a_model_longer_than_its_context_still_fits(model: GPT) -> None:
     assert (tokens, reason) == (40, "length")
 
 
-def test_a_cache_changes_nothing(model: GPT) -> None:
-    text, _, _ = written(model, "He", max_new_tokens=6, temperature=0.0)
-    tokens = [72, 101]
-    for _ in range(6):
-        tokens.append(int(model.eval()(torch.tensor([tokens]))[0, -1].argmax()))
-    assert text == bytes(tokens[2:]).decode("utf-8", "replace")
+def test_a_cache_changes_nothing_also_after_a_slide(model: GPT) -> None:
+    """Greedy text is what the model says when it reads all it may see anew for each token."""
+    text, _, _ = written(model, "Hello", max_new_tokens=20, temperature=0.0)
+    seen, tokens = list(b"Hello"), []
+    for _ in range(20):
+        tokens.append(int(model.eval()(torch.tensor([seen]))[0, -1, :256].argmax()))
+        seen.append(tokens[-1])
+        if len(seen) > CONTEXT:
+            seen = seen[-CONTEXT // 2 :]
+    assert text == bytes(tokens).decode("utf-8", "replace")
+
+
+# ---------------------------------------------------------------------- several texts
+
+
+def test_each_of_several_texts_is_what_its_seed_writes_alone(model: GPT) -> None:
+    settings = {"max_new_tokens": 20, "temperature": 2.0}
+    together = all_written(model, "Hello", n=4, seed=11, **settings)
+    alone = [written(model, "Hello", seed=seed, **settings) for seed in (11, 12, 13, 14)]
+    assert together == alone
+    assert len(set(alone)) == 4
+
+
+def test_several_texts_end_each_in_its_own_time(model: GPT) -> None:
+    """Those that go on are not disturbed by those that have ended."""
+    settings = {"seed": 1, "max_new_tokens": 30, "temperature": 2.0, "stop": ("a", "b", "c", "d")}
+    together = all_written(model, "Hello", n=5, **settings)
+    assert together == [written(model, "Hello", **settings | {"seed": 1 + i}) for i in range(5)]
+    assert len({tokens for _, tokens, _ in together}) > 2
+
+
+def test_the_same_seed_writes_the_same_texts_again(model: GPT) -> None:
+    settings = {"n": 3, "seed": 8, "max_new_tokens": 20, "top_p": 0.9}
+    assert all_written(model, "Hi", **settings) == all_written(model, "Hi", **settings)
+
+
+def test_the_prompt_of_several_texts_is_read_once() -> None:
+    model = Parrot(b"cd")
+    assert all_written(model, "ab", n=3) == [("cd", 2, "end_of_text")] * 3
+    assert model.read == [[97, 98], [99], [100]]
+
+
+def test_several_texts_are_cancelled_together(model: GPT) -> None:
+    pieces = list(generation(model, n=2).pieces(should_stop=lambda: True))
+    assert pieces == [Piece("", 0, "cancelled", row=0), Piece("", 0, "cancelled", row=1)]
+
+
+# ---------------------------------------------------------------------- how likely it was
+
+
+def test_likelihoods_are_those_of_the_model_itself(model: GPT) -> None:
+    """Whatever the settings leave out: temperature, top-k and penalty change none of them."""
+    settings = {"temperature": 0.3, "top_k": 3, "repetition_penalty": 2.0, "seed": 1}
+    first, *_ = generation(model, "Hello", logprobs=2, max_new_tokens=1, **settings).pieces()
+    expected = model.eval()(torch.tensor([list(b"Hello")]))[0, -1].detach().log_softmax(0)
+    assert first.likelihoods is not None
+    chosen, top = first.likelihoods.chosen, first.likelihoods.top
+    assert chosen.logprob == pytest.approx(float(expected[chosen.token]), abs=1e-4)
+    assert [one.token for one in top] == expected.topk(2).indices.tolist()
+    assert [one.logprob for one in top] == pytest.approx(expected.topk(2).values.tolist(), abs=1e-4)
+
+
+def test_likelihoods_are_told_only_when_asked_for_and_change_no_text(model: GPT) -> None:
+    assert written(model, "Hi", seed=2, logprobs=5) == written(model, "Hi", seed=2)
+    plain = list(generation(model, "Hi", max_new_tokens=3, seed=2).pieces())
+    assert [piece.likelihoods for piece in plain] == [None] * 4
+    bare = list(generation(model, "Hi", max_new_tokens=3, seed=2, logprobs=0).pieces())
+    assert [piece.likelihoods and piece.likelihoods.top for piece in bare] == [[], [], [], None]
 
 
 # ---------------------------------------------------------------------- replay and manners
@@ -160,23 +225,27 @@ def test_the_same_seed_writes_the_same_text_again(model: GPT) -> None:
 def test_random_numbers_gradients_and_mode_are_left_as_they_were(model: GPT) -> None:
     model.train()
     before = torch.get_rng_state()
-    for _piece in pieces(model, "Hi", max_new_tokens=3, seed=1):
+    for _piece in generation(model, "Hi", max_new_tokens=3, seed=1).pieces():
         assert model.training
         assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_sample_is_the_whole_text() -> None:
-    settings = GenerationSettings(prompt="x", seed=1)
-    text = sample(
-        Parrot(b"Hello"), ByteCodec(), settings, device=CPU, autocast=contextlib.nullcontext
-    )
-    assert text == "Hello"
+def test_a_sample_is_the_first_of_the_whole_texts(model: GPT) -> None:
+    settings = GenerationSettings(prompt="x", seed=1, n=2, max_new_tokens=9)
+    text = sample(model, ByteCodec(), settings, device=CPU, autocast=contextlib.nullcontext)
+    assert text == written(model, "x", seed=1, max_new_tokens=9)[0]
 
 
 def test_wrong_settings_are_refused(model: GPT) -> None:
     with pytest.raises(UsageError, match="temperature = -1 is not"):
-        list(pieces(model, temperature=-1))
+        generation(model, temperature=-1)
+
+
+def test_spoilt_weights_are_told(model: GPT) -> None:
+    nn.init.constant_(model.norm.weight, math.nan)
+    with pytest.raises(CheckpointError, match="weights of this checkpoint are spoilt"):
+        written(model, "Hi")
 
 
 def test_entries_that_the_tokenizer_lacks_are_never_written() -> None:
@@ -187,75 +256,6 @@ def test_entries_that_the_tokenizer_lacks_are_never_written() -> None:
     settings = GenerationSettings(prompt="\0", max_new_tokens=50, temperature=10.0, seed=1)
     text = sample(model, Small(), settings, device=CPU, autocast=contextlib.nullcontext)
     assert set(text) == {"\0", "\1"}
-
-
-# ---------------------------------------------------------------------- the choice
-
-
-LOGITS = torch.tensor([1.0, 2.0, 3.0, 4.0]).log()
-"""Probabilities 0.1, 0.2, 0.3 and 0.4."""
-
-
-def probabilities(**settings: Any) -> list[float]:
-    settings = {"temperature": 1.0} | settings
-    found: list[float] = distribution(LOGITS, GenerationSettings(**settings)).tolist()
-    return found
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, [0.1, 0.2, 0.3, 0.4]),
-        ({"temperature": 0.5}, [1 / 30, 4 / 30, 9 / 30, 16 / 30]),
-        ({"top_k": 2}, [0, 0, 3 / 7, 4 / 7]),
-        ({"top_k": 1}, [0, 0, 0, 1]),
-        ({"top_k": 99}, [0.1, 0.2, 0.3, 0.4]),
-        ({"top_p": 0.39}, [0, 0, 0, 1]),
-        ({"top_p": 0.5}, [0, 0, 3 / 7, 4 / 7]),
-        ({"top_p": 1.0}, [0.1, 0.2, 0.3, 0.4]),
-        ({"min_p": 0.6}, [0, 0, 3 / 7, 4 / 7]),
-        ({"min_p": 1.0}, [0, 0, 0, 1]),
-        ({"top_k": 3, "top_p": 0.7}, [0, 0, 3 / 7, 4 / 7]),
-        ({"temperature": 1e-9}, [0, 0, 0, 1]),
-        ({"temperature": 1e300}, [0.25, 0.25, 0.25, 0.25]),
-    ],
-)
-def test_the_distribution_after_each_setting(
-    settings: dict[str, Any], expected: list[float]
-) -> None:
-    assert probabilities(**settings) == pytest.approx(expected, abs=1e-7)
-
-
-def test_equal_probabilities_do_not_pass_the_limits() -> None:
-    even = torch.full((4,), 0.25, dtype=torch.float64)
-    assert int((keep_top_k(even, 2) > 0).sum()) == 2
-    assert int((keep_top_p(even, 0.5) > 0).sum()) == 2
-
-
-def test_temperature_zero_takes_the_likeliest() -> None:
-    settings = GenerationSettings(temperature=0.0)
-    assert choose_token(LOGITS, settings, set(), torch.Generator()) == 3
-
-
-def test_choices_follow_the_probabilities() -> None:
-    generator = torch.Generator().manual_seed(0)
-    settings = GenerationSettings(temperature=1.0)
-    drawn = [choose_token(LOGITS, settings, set(), generator) for _ in range(4000)]
-    shares = [drawn.count(token) / 4000 for token in range(4)]
-    assert shares == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.03)
-
-
-def test_repetition_makes_seen_tokens_less_likely_on_both_sides_of_zero() -> None:
-    logits = torch.tensor([2.0, -2.0, 2.0, -2.0])
-    penalised = penalise_repetition(logits, {0, 1}, 2.0)
-    assert penalised.tolist() == [1.0, -4.0, 2.0, -2.0]
-    assert logits.tolist() == [2.0, -2.0, 2.0, -2.0]
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_spoilt_weights_are_told(bad: float) -> None:
-    with pytest.raises(CheckpointError, match="not finite"):
-        choose_token(torch.tensor([0.0, bad]), GenerationSettings(), set(), torch.Generator())
 
 
 # ---------------------------------------------------------------------- the text

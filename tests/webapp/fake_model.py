@@ -16,7 +16,12 @@ def send(job: int, kind: str, **facts: Any) -> None:
     print(json.dumps({"id": job, "type": kind, **facts}), flush=True)  # noqa: T201
 
 
-def finish(job: int, text: str, tokens: int, reason: str, seed: int | None) -> None:
+def likelihood(word: str) -> dict[str, Any]:
+    told = {"token": word, "id": len(word), "bytes": list(word.encode()), "logprob": -0.5}
+    return told | {"top": [told]}
+
+
+def finish(job: int, text: str, tokens: int, reason: str, seed: int | None, **more: Any) -> None:
     send(
         job,
         "done",
@@ -25,6 +30,9 @@ def finish(job: int, text: str, tokens: int, reason: str, seed: int | None) -> N
         tokens_per_second=100.0,
         seed=7 if seed is None else seed,
         finish_reason=reason,
+        prompt_tokens=3,
+        prompt_tokens_read=3,
+        **more,
     )
 
 
@@ -34,10 +42,16 @@ def generate(job: int, settings: dict[str, Any]) -> None:
         send(job, "failed", error=error)
         return
     count = 1 if settings["prompt"] == "wait" else min(settings["max_new_tokens"], len(WORDS))
+    asked = settings["logprobs"] is not None
     for number, word in enumerate(WORDS[:count], 1):
-        send(job, "token", text=word, tokens=number)
+        told = {"logprobs": [likelihood(word)]} if asked else {}
+        send(job, "token", text=word, tokens=number, **told)
     if settings["prompt"] != "wait":
-        finish(job, "".join(WORDS[:count]), count, "length", settings["seed"])
+        text = "".join(WORDS[:count])
+        more = {"logprobs": [*map(likelihood, WORDS[:count])]} if asked else {}
+        written = {"text": text, "tokens": count, "finish_reason": "length", **more}
+        several = {"continuations": [written] * settings["n"]} if settings["n"] > 1 else {}
+        finish(job, text, count, "length", settings["seed"], **more, **several)
 
 
 def main() -> None:

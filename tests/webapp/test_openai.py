@@ -12,9 +12,10 @@ from tests.conftest import MakeRun
 from trainer.inference.request import GenerationSettings
 from trainer.runs import Run
 from webapp import Services
-from webapp.openai import CompletionRequest, generation_settings
+from webapp.openai import CompletionRequest, TokenLog, generation_settings
 from webapp.writing import MAX_WRITINGS
 
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 CREATED = 1767323045  # CREATED_AT in seconds since 1970
 
 
@@ -58,7 +59,41 @@ def test_a_prompt_is_continued(web: FlaskClient, trained: Run) -> None:
     assert told["choices"] == [
         {"index": 0, "text": "Once upon a", "logprobs": None, "finish_reason": "length"}
     ]
-    assert told["usage"] == {"completion_tokens": 3}
+    assert told["usage"] == {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6}
+
+
+def test_several_texts_are_several_choices(web: FlaskClient, trained: Run) -> None:
+    body = {"model": trained.run_id, "prompt": "Tell", "max_tokens": 2, "n": 3}
+    told = web.post("/v1/completions", json=body).json
+    assert told is not None
+    choices = [(choice["index"], choice["text"]) for choice in told["choices"]]
+    assert choices == [(0, "Once upon"), (1, "Once upon"), (2, "Once upon")]
+    assert told["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
+
+
+LIKELY = {
+    "tokens": ["Once", " upon"],
+    "token_logprobs": [-0.5, -0.5],
+    "top_logprobs": [{"Once": -0.5}, {" upon": -0.5}],
+    "text_offset": [4, 8],
+}
+
+
+def test_the_likelihood_of_tokens_is_told(web: FlaskClient, trained: Run) -> None:
+    body = {"model": trained.run_id, "prompt": "Tell", "max_tokens": 2, "logprobs": 1}
+    told = web.post("/v1/completions", json=body).json
+    assert told is not None
+    assert told["choices"][0]["logprobs"] == LIKELY
+    *parts, last = [piece["choices"][0]["logprobs"] for piece in streamed(web, body)]
+    assert last is None
+    assert {name: [part[name][0] for part in parts] for name in LIKELY} == LIKELY
+
+
+def test_a_character_of_several_tokens_begins_where_its_first_does() -> None:
+    told = [{"token": "\ufffd", "logprob": -1.0, "top": [], "bytes": [b]} for b in "€".encode()]
+    log = TokenLog(10).add([*told, {"token": "!", "logprob": -1.0, "top": [], "bytes": [33]}])
+    assert log is not None
+    assert log["text_offset"] == [10, 10, 10, 11]
 
 
 def test_the_prompt_can_be_echoed(web: FlaskClient, trained: Run) -> None:
@@ -87,7 +122,7 @@ def test_a_text_can_be_streamed(web: FlaskClient, trained: Run) -> None:
         (" time", None),
         ("", "length"),
     ]
-    assert (pieces[-1]["choices"], pieces[-1]["usage"]) == ([], {"completion_tokens": 4})
+    assert (pieces[-1]["choices"], pieces[-1]["usage"]) == ([], USAGE)
     assert len({piece["id"] for piece in pieces}) == 1
 
 
@@ -116,8 +151,11 @@ def test_a_stream_that_nobody_reads_gives_its_place_back(
         ({"model": None}, 422, "'model' is wrong: expected str, got null."),
         ({"prompt": [1, 2]}, 422, "'prompt[0]' is wrong: expected str, got int."),
         ({"prompt": ["a", "b"]}, 400, "'prompt' holds several texts."),
-        ({"n": 2}, 400, "'n' = 2 is not supported."),
-        ({"logprobs": 5}, 400, "'logprobs' = 5 is not supported."),
+        ({"n": 0}, 400, "n = 0 is not a whole number from 1 to 32."),
+        ({"n": 2, "stream": True}, 400, "'n' = 2 texts cannot be streamed."),
+        ({"best_of": 2}, 400, "'best_of' = 2 is not supported."),
+        ({"logprobs": 21}, 400, "logprobs = 21 is not a whole number from 0 to 20."),
+        ({"logprobs": 1, "echo": True}, 400, "'logprobs' are told of written tokens only"),
         ({"suffix": "end"}, 400, "'suffix' = 'end' is not supported."),
         ({"frequency_penalty": 0.5}, 400, "'frequency_penalty' = 0.5 is not supported."),
         ({"temperature": -1}, 400, "temperature = -1.0 is not a number of 0 or more."),

@@ -69,6 +69,8 @@ def test_a_text_streams_and_is_told_whole_at_the_end(reader: Reader, trained: Ru
             "tokens_per_second": 100.0,
             "seed": 5,
             "finish_reason": "length",
+            "prompt_tokens": 3,
+            "prompt_tokens_read": 3,
         }
     ]
     tokens = reader.named("token")

@@ -1,25 +1,23 @@
 """Writing text: one token after the other, each drawn from what the model expects.
 
-The same checkpoint, settings and seed give the same text again: choices are drawn on the CPU from
-a generator of their own, and neither global random numbers nor the model's mode are disturbed.
+The same checkpoint, settings and seed write the same texts again on the same machine: choices are
+drawn from random numbers of their own, and neither global ones nor the model's mode are disturbed.
 """
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
 
+from trainer.engine.decoding import Array, Autocast, Decoder, decoder_for
 from trainer.engine.model import GPT
-from trainer.errors import CheckpointError
-from trainer.inference.request import FinishReason, GenerationSettings
-
-Autocast = Callable[[], AbstractContextManager[Any]]
+from trainer.engine.sampling import Logits, Sampler, TokenLikelihood, likelihoods
+from trainer.inference.request import FinishReason, GenerationSettings, row_seed
 
 
 class TextCodec(Protocol):
@@ -36,16 +34,27 @@ class TextCodec(Protocol):
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What one more token has added to the text; the last piece says why it is the last.
+class Likelihoods:
+    """How likely a token was, and the likeliest tokens in its place, likeliest first."""
 
-    ``tokens`` counts the tokens written so far. ``text`` may be empty: a token can end in the
-    middle of a character, or in what may become a stop text.
+    chosen: TokenLikelihood
+    top: list[TokenLikelihood]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one more token has added to a text; the last piece says why it is the last.
+
+    ``tokens`` counts the tokens of this text so far. ``text`` may be empty: a token can end in
+    the middle of a character, or in what may become a stop text. ``row`` says which of several
+    texts it is; ``likelihoods`` are there where they were asked for and a token was written.
     """
 
     text: str
     tokens: int
     finish_reason: FinishReason | None = None
+    row: int = 0
+    likelihoods: Likelihoods | None = None
 
 
 def sample(
@@ -56,9 +65,9 @@ def sample(
     device: torch.device,
     autocast: Autocast,
 ) -> str:
-    """Return a whole continuation of the prompt, without the prompt."""
+    """Return a whole continuation of the prompt, the first of several, without the prompt."""
     pieces = stream(model, tokenizer, settings, device=device, autocast=autocast)
-    return "".join(piece.text for piece in pieces)
+    return "".join(piece.text for piece in pieces if piece.row == 0)
 
 
 def stream(
@@ -68,149 +77,135 @@ def stream(
     *,
     device: torch.device,
     autocast: Autocast,
-    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Piece]:
-    """Continue a prompt, piece by piece; the last piece has a finish reason.
-
-    A prompt longer than the context is cut at its beginning. When the context is full, the model
-    goes on from its last half.
+    """Continue a prompt with a model as it is now; see :class:`Generation`.
 
     Args:
-        autocast: makes the context of a forward pass.
-        should_stop: is asked before each token; True ends with "cancelled".
+        autocast: makes the context of a forward pass on a GPU.
 
     Raises:
         UsageError: a setting is wrong.
         CheckpointError: the model's answer is not finite.
     """
-    settings = settings.validate().with_seed()
-    generator = torch.Generator().manual_seed(settings.seed or 0)
-    prompt = tokenizer.encode(settings.prompt) or [tokenizer.end_of_text]
-    reader = _Reader(model, prompt, device, autocast)
-    writer = TextAssembler(settings.stop)
-    seen = set(prompt)
-    for count in range(settings.max_new_tokens):
-        if should_stop():
-            yield Piece(writer.finish(), count, "cancelled")
-            return
-        logits = reader.next_logits()[: tokenizer.vocab_size]
-        token = choose_token(logits, settings, seen, generator)
-        if token == tokenizer.end_of_text:
-            yield Piece(writer.finish(), count, "end_of_text")
-            return
-        text = writer.add(tokenizer.token_bytes(token))
-        if writer.stopped:
-            yield Piece(text, count + 1, "stop")
-            return
-        yield Piece(text, count + 1)
-        seen.add(token)
-        reader.append(token)
-    yield Piece(writer.finish(), settings.max_new_tokens, "length")
+    return Generation(decoder_for(model, device, autocast), tokenizer, settings).pieces()
 
 
-# ---------------------------------------------------------------------- the model's side
+class Generation:
+    """One continuation of a prompt, or several that are computed together.
+
+    Of a prompt longer than the context the end is read, as much as the context holds. When the
+    context is full, the model goes on from its last half. An empty prompt begins a new text.
+
+    Each of several texts has a seed of its own, :func:`trainer.inference.request.row_seed`, and is
+    what that seed writes alone, but for the last digits of the logits: products of several rows
+    are rounded otherwise, which may turn a choice that stands on a knife's edge.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+
+    def __init__(
+        self, decoder: Decoder, tokenizer: TextCodec, settings: GenerationSettings
+    ) -> None:
+        settings = settings.validate().with_seed()
+        prompt = tokenizer.encode(settings.prompt)
+        read = prompt[-decoder.context :]
+        self.settings = settings
+        self.prompt_tokens, self.prompt_tokens_read = len(prompt), len(read)
+        self._reader = _Reader(decoder, read or [tokenizer.end_of_text], settings.n)
+        self._rows = [_Row(row, tokenizer, settings, read) for row in range(settings.n)]
+
+    def pieces(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Piece]:
+        """Yield what each token adds to each text; each text ends with a finish reason.
+
+        Args:
+            should_stop: is asked before each token; True ends all texts with "cancelled".
+
+        Raises:
+            CheckpointError: the model's answer is not finite.
+        """
+        rows = self._rows
+        for _ in range(self.settings.max_new_tokens):
+            if should_stop():
+                yield from (row.end("cancelled") for row in rows)
+                return
+            logits = self._reader.next_logits()
+            yield from (row.advance(values) for row, values in zip(rows, logits, strict=True))
+            going = [place for place, row in enumerate(rows) if not row.ended]
+            if not going:
+                return
+            self._reader.append(going, [rows[place].token for place in going])
+            rows = [rows[place] for place in going]
+        yield from (row.end("length") for row in rows)
+
+
+class _Row:
+    """One of the texts being written."""
+
+    def __init__(
+        self, row: int, tokenizer: TextCodec, settings: GenerationSettings, prompt: list[int]
+    ) -> None:
+        self.token = tokenizer.end_of_text
+        self.ended = False
+        self._row, self._tokenizer, self._settings = row, tokenizer, settings
+        seed = row_seed(settings.seed or 0, row)
+        self._sampler = Sampler(settings, seed, prompt, tokenizer.vocab_size)
+        self._writer = TextAssembler(settings.stop)
+        self._count = 0
+
+    def advance(self, logits: Logits) -> Piece:
+        """Choose one more token from logits (V,)."""
+        logits = logits[: self._tokenizer.vocab_size]
+        self.token = self._sampler.choose(logits)
+        if self.token == self._tokenizer.end_of_text:
+            return self.end("end_of_text")
+        self._count += 1
+        text = self._writer.add(self._tokenizer.token_bytes(self.token))
+        self.ended = self._writer.stopped
+        reason: FinishReason | None = "stop" if self.ended else None
+        return Piece(text, self._count, reason, self._row, self._likelihoods(logits))
+
+    def end(self, reason: FinishReason) -> Piece:
+        """Return the last piece, with the text that was held back."""
+        self.ended = True
+        return Piece(self._writer.finish(), self._count, reason, self._row)
+
+    def _likelihoods(self, logits: Logits) -> Likelihoods | None:
+        if self._settings.logprobs is None:
+            return None
+        return Likelihoods(*likelihoods(logits, self.token, self._settings.logprobs))
 
 
 class _Reader:
-    """Feeds a model with tokens and tells what it expects next."""
+    """Feeds a decoder with the tokens of texts that begin alike, and tells what it expects."""
 
-    def __init__(
-        self, model: GPT, prompt: list[int], device: torch.device, autocast: Autocast
-    ) -> None:
-        self._model, self._device, self._autocast = model, device, autocast
-        self._cache = model.new_cache()
-        self._tokens = prompt[-model.context :]
-        self._unread = self._tokens
+    def __init__(self, decoder: Decoder, prompt: list[int], rows: int) -> None:
+        self._decoder = decoder
+        self._cache = decoder.new_cache()
+        self._tokens = self._unread = np.tile(np.array(prompt, dtype=np.int64), (rows, 1))
+        self._alike = rows > 1
 
-    def append(self, token: int) -> None:
-        """Take the next token of the text."""
-        self._tokens.append(token)
-        self._unread = [token]
-        if len(self._tokens) > self._model.context:
-            self._tokens = self._unread = self._tokens[-max(1, self._model.context // 2) :]
+    def next_logits(self) -> Array:
+        """Return the logits (B, V) of the token after those taken so far."""
+        if not self._alike:
+            return self._decoder.next_logits(self._unread, self._cache)
+        self._alike = False
+        rows = len(self._tokens)
+        logits = self._decoder.next_logits(self._unread[:1], self._cache)
+        self._cache.select([0] * rows)
+        return logits.repeat(rows, axis=0)
+
+    def append(self, rows: list[int], tokens: list[int]) -> None:
+        """Go on with these rows alone, each with its next token."""
+        if len(rows) < len(self._tokens):
+            self._cache.select(rows)
+            self._tokens = self._tokens[rows]
+        self._unread = np.array(tokens, dtype=np.int64)[:, None]
+        self._tokens = np.concatenate((self._tokens, self._unread), axis=1)
+        context = self._decoder.context
+        if self._tokens.shape[1] > context:
+            self._tokens = self._unread = self._tokens[:, -max(1, context // 2) :].copy()
             self._cache.clear()
-
-    @torch.no_grad()
-    def next_logits(self) -> Tensor:
-        """Return the logits (V,), float32 on the CPU, of the token after those taken so far."""
-        tokens = torch.tensor([self._unread], device=self._device)
-        with _evaluating(self._model), self._autocast():
-            return self._model.next_token_logits(tokens, self._cache)[0].cpu()
-
-
-@contextmanager
-def _evaluating(model: GPT) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-# ---------------------------------------------------------------------- the choice
-
-
-def choose_token(
-    logits: Tensor, settings: GenerationSettings, seen: set[int], generator: torch.Generator
-) -> int:
-    """Draw the next token from logits (V,).
-
-    Raises:
-        CheckpointError: no logit is a number.
-    """
-    if not torch.isfinite(logits).all():
-        raise CheckpointError(
-            "The model's answer is not finite: the weights of this checkpoint are spoilt.",
-            "Use an earlier checkpoint.",
-        )
-    logits = penalise_repetition(logits, seen, settings.repetition_penalty)
-    if settings.temperature == 0:
-        return int(logits.argmax())
-    probabilities = distribution(logits, settings)
-    return int(torch.multinomial(probabilities, 1, generator=generator))
-
-
-def penalise_repetition(logits: Tensor, seen: set[int], penalty: float | None) -> Tensor:
-    """Make the tokens seen less likely (CTRL, arXiv 1909.05858), also below zero."""
-    if penalty is None or not seen:
-        return logits
-    index = torch.tensor(sorted(seen))
-    old = logits[index]
-    return logits.index_copy(0, index, torch.where(old > 0, old / penalty, old * penalty))
-
-
-def distribution(logits: Tensor, settings: GenerationSettings) -> Tensor:
-    """Return the probabilities (V,), float64, after temperature, top-k, top-p and min-p.
-
-    In this order, as other programs have it; what is dropped has probability 0. Top-p is nucleus
-    sampling (arXiv 1904.09751), min-p is arXiv 2407.01082.
-    """
-    # The largest logit is taken off first: a tiny temperature must not overflow.
-    scaled = (logits.double() - logits.max()) / settings.temperature
-    probabilities = scaled.softmax(0)
-    if settings.top_k is not None:
-        probabilities = keep_top_k(probabilities, settings.top_k)
-    if settings.top_p is not None:
-        probabilities = keep_top_p(probabilities, settings.top_p)
-    if settings.min_p is not None:
-        least = settings.min_p * probabilities.max()
-        probabilities = probabilities.where(probabilities >= least, 0.0)
-    return probabilities / probabilities.sum()
-
-
-def keep_top_k(probabilities: Tensor, k: int) -> Tensor:
-    """Drop all but the ``k`` likeliest."""
-    kept = probabilities.topk(min(k, len(probabilities))).indices
-    return torch.zeros_like(probabilities).index_copy(0, kept, probabilities[kept])
-
-
-def keep_top_p(probabilities: Tensor, p: float) -> Tensor:
-    """Drop what comes after the likeliest that together reach ``p`` of what there is."""
-    ordered, index = probabilities.sort(descending=True, stable=True)
-    before = ordered.cumsum(0) - ordered
-    kept = ordered.where(before < p * ordered.sum(), 0.0)
-    return torch.zeros_like(probabilities).index_copy(0, index, kept)
 
 
 # ---------------------------------------------------------------------- the text's side

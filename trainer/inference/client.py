@@ -22,7 +22,16 @@ import msgspec
 
 from trainer.children import environment, module_command
 from trainer.errors import ConfigurationError, TrainerError
-from trainer.inference.protocol import LAST_TYPES, Cancel, Command, Evaluate, Event, Generate, Split
+from trainer.inference.protocol import (
+    LAST_TYPES,
+    Cancel,
+    Command,
+    Evaluate,
+    Event,
+    Export,
+    Generate,
+    Split,
+)
 from trainer.inference.request import GenerationSettings
 
 SERVICE_MODULE = "trainer.inference.service"
@@ -61,6 +70,14 @@ class ModelProcess:
         """
         return self._begin(Evaluate(next(self._ids), str(checkpoint), str(data_dir), split))
 
+    def export(self, checkpoint: Path, folder: Path, *, title: str) -> Job:
+        """Begin to write a model into an existing folder, for ``transformers`` to open.
+
+        Args:
+            title: of the model card.
+        """
+        return self._begin(Export(next(self._ids), str(checkpoint), str(folder), title))
+
     def close(self) -> None:
         """End the child; jobs that are under way fail. A later job starts a new one."""
         with self._lock:
@@ -79,7 +96,7 @@ class ModelProcess:
     ) -> None:
         self.close()
 
-    def _begin(self, command: Generate | Evaluate) -> Job:
+    def _begin(self, command: Generate | Evaluate | Export) -> Job:
         with self._lock:
             if self._child is None or self._child.over:
                 self._child = _Child(self._command)
@@ -89,7 +106,7 @@ class ModelProcess:
 
 
 class Job:
-    """One generation or evaluation under way: iterate over its events, or wait for the last.
+    """A generation, evaluation or export under way: iterate over its events, or wait for the last.
 
     Used in a ``with`` statement it is cancelled when the block is left before its end.
     """
@@ -147,15 +164,10 @@ class Job:
 
 def error_from(told: dict[str, str]) -> TrainerError:
     """Make the error of the family that another process has told."""
-    kinds = {kind.kind: kind for kind in _family(TrainerError) if kind is not ConfigurationError}
-    kind = kinds.get(told["kind"], TrainerError)
+    # Classes further down belong to one module each, and share a kind with one of these.
+    family = [kind for kind in TrainerError.__subclasses__() if kind is not ConfigurationError]
+    kind = next((kind for kind in family if kind.kind == told["kind"]), TrainerError)
     return kind(told["message"], told["hint"])
-
-
-def _family(kind: type[TrainerError]) -> Iterator[type[TrainerError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _family(child)
 
 
 class _Child:

@@ -14,24 +14,31 @@ from trainer.errors import UsageError
 FinishReason = Literal["length", "end_of_text", "stop", "cancelled"]
 
 MAX_NEW_TOKENS = 100_000
-MAX_PROMPT_CHARACTERS = 1_000_000
+MAX_PROMPT_CHARACTERS = 2**22
 MAX_STOP_TEXTS = 16
 MAX_SEED = 2**63 - 1
+MAX_CONTINUATIONS = 32
+MAX_LOGPROBS = 20
 
 
 class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to continue a prompt.
 
     Args:
-        prompt: the text to continue; empty begins a new text.
+        prompt: the text to continue; empty begins a new text. Of one that is longer than the
+            model's context, the end is read.
         max_new_tokens: most tokens to write.
         temperature: divides the logits; 0 always takes the likeliest token.
-        top_k: keep only the k likeliest tokens.
+        top_k: keep only the k likeliest tokens; more than there are limit nothing.
         top_p: keep the likeliest tokens that together have this probability.
         min_p: drop the tokens below this share of the likeliest one's probability.
         repetition_penalty: divides the logits of tokens seen already; above 1 repeats less.
         seed: of the random choices; None draws one.
         stop: texts at which to end; they are not part of the answer.
+        n: continuations to write of the one prompt, each with its own :func:`row_seed`.
+        logprobs: tell of each token the natural logarithm of its probability, and the same of
+            so many likeliest tokens. It is the model's own probability, before penalty,
+            temperature and what they leave out. None: tell nothing.
     """
 
     prompt: str = ""
@@ -43,6 +50,8 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     repetition_penalty: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> GenerationSettings:
@@ -96,7 +105,17 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             ),
             _optional(_whole, "seed", self.seed, 0, MAX_SEED),
             _stop_texts(self.stop),
+            _whole("n", self.n, 1, MAX_CONTINUATIONS),
+            _optional(_whole, "logprobs", self.logprobs, 0, MAX_LOGPROBS),
         ]
+
+
+def row_seed(seed: int, row: int) -> int:
+    """Return the seed of one of several continuations, counted from 0: the next whole number each.
+
+    A single continuation with that seed is that row again.
+    """
+    return (seed + row) % (MAX_SEED + 1)
 
 
 def _optional(check: Any, name: str, value: Any, *limits: Any) -> str | None:
@@ -128,13 +147,21 @@ def _text(name: str, value: Any, most: int) -> str | None:
         return _wrong(name, value, "text")
     if len(value) > most:
         return f"{name} is {len(value):,} characters long: at most {most:,} are allowed."
+    return _not_unicode(name, value)
+
+
+def _not_unicode(name: str, text: str) -> str | None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"{name} is not valid Unicode: a lone surrogate at character {error.start}."
     return None
 
 
 def _stop_texts(value: Any) -> str | None:
     texts = isinstance(value, tuple) and all(isinstance(text, str) and text for text in value)
     if texts and len(value) <= MAX_STOP_TEXTS:
-        return None
+        return next(filter(None, (_not_unicode("stop", text) for text in value)), None)
     return _wrong("stop", value, f"a list of at most {MAX_STOP_TEXTS} texts that are not empty")
 
 

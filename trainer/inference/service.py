@@ -17,6 +17,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,14 +27,17 @@ import torch
 
 from trainer import config as configuration
 from trainer.config import Config, Layer
-from trainer.engine import checkpoint, corpus, device, evaluation, generation, tokenization
+from trainer.engine import checkpoint, corpus, device, evaluation, qwen3, tokenization
 from trainer.engine.checkpoint import LoadedModel
+from trainer.engine.decoding import Decoder, decoder_for
 from trainer.engine.evaluation import Evaluation
-from trainer.engine.generation import Piece
+from trainer.engine.generation import Generation, Likelihoods, Piece
+from trainer.engine.sampling import TokenLikelihood
 from trainer.engine.timing import tokens_per_second
-from trainer.engine.tokenization import TokenizedCorpus
+from trainer.engine.tokenization import TokenizedCorpus, Tokenizer
 from trainer.errors import DataError, NotFoundError, TrainerError
-from trainer.inference.protocol import Cancel, Command, Evaluate, Event, Generate
+from trainer.inference.protocol import Cancel, Command, Evaluate, Event, Export, Generate
+from trainer.inference.request import FinishReason, row_seed
 from trainer.store.records import Progress
 
 MODELS_KEPT = 2
@@ -73,6 +77,8 @@ class Service:
             self._cancelled |= {command.id} & self._jobs.keys()
         elif isinstance(command, Generate):
             self._jobs[command.id] = self._generate(command)
+        elif isinstance(command, Export):
+            self._jobs[command.id] = self._export(command)
         else:
             self._jobs[command.id] = self._evaluate(command)
 
@@ -102,28 +108,14 @@ class Service:
         return job_id in self._cancelled
 
     def _generate(self, command: Generate) -> Iterator[Event | None]:
-        loaded = self._models.get(Path(command.checkpoint))
-        settings = command.settings.with_seed()
+        path = Path(command.checkpoint)
+        tokenizer = self._models.get(path).tokenizer
         started = time.monotonic()
-        texts: list[str] = []
-        for piece in generation.stream(
-            loaded.model,
-            loaded.tokenizer,
-            settings,
-            device=self._models.device,
-            autocast=self._models.autocast,
-            should_stop=partial(self._is_cancelled, command.id),
-        ):
-            texts.append(piece.text)
-            yield _token(piece) if piece.text else None
-        yield {
-            "type": "done",
-            "text": "".join(texts),
-            "tokens": piece.tokens,
-            "tokens_per_second": tokens_per_second(piece.tokens, time.monotonic() - started),
-            "seed": settings.seed,
-            "finish_reason": piece.finish_reason,
-        }
+        writing = Generation(self._models.decoder(path), tokenizer, command.settings)
+        answer = Answer(writing, tokenizer)
+        for piece in writing.pieces(should_stop=partial(self._is_cancelled, command.id)):
+            yield answer.take(piece)
+        yield answer.done(time.monotonic() - started)
 
     def _evaluate(self, command: Evaluate) -> Iterator[Event | None]:
         loaded = self._models.get(Path(command.checkpoint))
@@ -154,6 +146,11 @@ class Service:
             "tokens": result.tokens,
         }
 
+    def _export(self, command: Export) -> Iterator[Event | None]:
+        loaded = self._models.get(Path(command.checkpoint))
+        written = qwen3.write(loaded, Path(command.folder), command.title)
+        yield {"type": "done", "parameters": written.parameters, "bytes": written.bytes}
+
     def _watched(
         self, job_id: int, scoring: Iterator[tuple[int, int]]
     ) -> Generator[Event, None, Evaluation]:
@@ -172,10 +169,6 @@ class Service:
         self._send({"id": job_id, **_progress(progress)})
 
 
-def _token(piece: Piece) -> Event:
-    return {"type": "token", "text": piece.text, "tokens": piece.tokens}
-
-
 def _progress(progress: Progress) -> Event:
     return {"type": "progress", **msgspec.to_builtins(progress)}
 
@@ -184,12 +177,85 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+class Answer:
+    """What has been written for one request, told in the words of the protocol."""
+
+    def __init__(self, writing: Generation, tokenizer: Tokenizer) -> None:
+        self._writing, self._tokenizer = writing, tokenizer
+        self._rows = [_Written() for _ in range(writing.settings.n)]
+
+    def take(self, piece: Piece) -> Event | None:
+        """Keep a piece; return the event that it makes, which only the first text's pieces do."""
+        written = self._rows[piece.row]
+        written.texts.append(piece.text)
+        written.tokens, written.finish_reason = piece.tokens, piece.finish_reason
+        told: Event = {"type": "token", "text": piece.text, "tokens": piece.tokens}
+        if piece.likelihoods is not None:
+            told["logprobs"] = [self._likelihoods(piece.likelihoods)]
+            written.logprobs += told["logprobs"]
+        return told if piece.row == 0 and (piece.text or piece.likelihoods) else None
+
+    def done(self, seconds: float) -> Event:
+        """Return the last event of a generation that took so long."""
+        continuations = [self._continuation(row) for row in range(len(self._rows))]
+        tokens = sum(written.tokens for written in self._rows)
+        several = {"continuations": continuations} if len(continuations) > 1 else {}
+        return {
+            "type": "done",
+            **continuations[0],
+            "tokens_per_second": tokens_per_second(tokens, seconds),
+            "prompt_tokens": self._writing.prompt_tokens,
+            "prompt_tokens_read": self._writing.prompt_tokens_read,
+            **several,
+        }
+
+    def _continuation(self, row: int) -> Event:
+        written, settings = self._rows[row], self._writing.settings
+        told: Event = {
+            "text": "".join(written.texts),
+            "tokens": written.tokens,
+            "seed": row_seed(settings.seed or 0, row),
+            "finish_reason": written.finish_reason,
+        }
+        return told if settings.logprobs is None else told | {"logprobs": written.logprobs}
+
+    def _likelihoods(self, found: Likelihoods) -> Event:
+        return self._named(found.chosen) | {"top": [self._named(one) for one in found.top]}
+
+    def _named(self, found: TokenLikelihood) -> Event:
+        data = self._tokenizer.token_bytes(found.token)
+        return {
+            "token": data.decode("utf-8", "replace"),
+            "id": found.token,
+            "bytes": list(data),
+            "logprob": found.logprob,
+        }
+
+
+@dataclass
+class _Written:
+    """One continuation as far as it has come."""
+
+    texts: list[str] = field(default_factory=list)
+    tokens: int = 0
+    finish_reason: FinishReason | None = None
+    logprobs: list[Event] = field(default_factory=list)
+
+
+@dataclass
+class _Ready:
+    """A model in memory, and what writes with it once something has been written."""
+
+    model: LoadedModel
+    decoder: Decoder | None = None
+
+
 class Models:
     """The models used last, ready for the next job; a checkpoint that was replaced is read anew."""
 
     def __init__(self, kept: int = MODELS_KEPT) -> None:
         self._kept = kept
-        self._loaded: OrderedDict[tuple[str, int, int, int], LoadedModel] = OrderedDict()
+        self._ready: OrderedDict[tuple[str, int, int, int], _Ready] = OrderedDict()
 
     def get(self, path: Path) -> LoadedModel:
         """Return the model of a checkpoint.
@@ -198,16 +264,26 @@ class Models:
             NotFoundError: there is no such file.
             CheckpointError: it is damaged.
         """
+        return self._get(path).model
+
+    def decoder(self, path: Path) -> Decoder:
+        """Return what writes with the model of a checkpoint; raises what :meth:`get` raises."""
+        ready = self._get(path)
+        if ready.decoder is None:
+            ready.decoder = decoder_for(ready.model.model, self.device, self.autocast)
+        return ready.decoder
+
+    def _get(self, path: Path) -> _Ready:
         key = _identity(path)
-        if key not in self._loaded:
-            while len(self._loaded) >= self._kept:
-                self._loaded.popitem(last=False)
-            self._loaded[key] = checkpoint.load_model(path, self.device)
-        self._loaded.move_to_end(key)
-        return self._loaded[key]
+        if key not in self._ready:
+            while len(self._ready) >= self._kept:
+                self._ready.popitem(last=False)
+            self._ready[key] = _Ready(checkpoint.load_model(path, self.device))
+        self._ready.move_to_end(key)
+        return self._ready[key]
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Make the context of a forward pass that writes text."""
+        """Make the context of a forward pass that writes text on a GPU."""
         return device.autocast(self.device, self._precision)
 
     @cached_property
