@@ -111,6 +111,13 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         _described("Share of activations dropped while training.", ge=0.0, le=0.9),
     ] = 0.0
+    embedding_init: Annotated[
+        Literal["cooccurrence", "normal"],
+        _described(
+            "First token embeddings; cooccurrence: from which tokens stand near each other in the "
+            "text; normal: at random."
+        ),
+    ] = "cooccurrence"
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,9 +140,17 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _described("Forward passes whose gradients make one optimizer step.", ge=1, le=65536),
     ] = 1
+    context_ramp: Annotated[
+        float,
+        _described(
+            "Share of the steps, at the beginning, whose sequences are cut in eight, then in four.",
+            ge=0.0,
+            le=1.0,
+        ),
+    ] = 0.5
     learning_rate: Annotated[
         float, _basic("Highest learning rate of the schedule.", gt=0.0, le=10.0)
-    ] = 3e-3
+    ] = 6e-3
     optimizer: Annotated[
         Literal["muon", "adamw"],
         _described("muon: Muon for the matrices, AdamW for the rest; adamw: AdamW for all."),

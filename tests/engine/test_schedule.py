@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from trainer.config import TrainingSettings
-from trainer.engine.schedule import Segment, extend, learning_rate_fraction
+from trainer.engine.schedule import Segment, extend, learning_rate_fraction, sequence_parts
 
 WSD = TrainingSettings(schedule="wsd", warmup_fraction=0.2, decay_fraction=0.4)
 COSINE = TrainingSettings(schedule="cosine", warmup_fraction=0.0)
@@ -101,3 +101,27 @@ def test_a_further_segment_warms_up_even_where_the_run_did_not() -> None:
     plan = fractions(segments, settings, 140)
     assert plan[99] == pytest.approx(1 / 51)
     assert plan[100:111] == pytest.approx([1 / 51 + 50 / 51 * (n + 1) / 11 for n in range(11)])
+
+
+def test_sequences_are_cut_in_eight_then_in_four_during_the_ramp() -> None:
+    settings = TrainingSettings(context_ramp=0.4)
+    segments = (Segment(0, 100, 0.0),)
+    steps = (0, 19, 20, 39, 40, 99)
+    assert [sequence_parts(step, segments, 256, settings) for step in steps] == [8, 8, 4, 4, 1, 1]
+
+
+@pytest.mark.parametrize(("seq_length", "parts"), [(128, 4), (64, 2), (96, 2), (63, 1), (254, 2)])
+def test_no_sequence_is_cut_below_32_tokens(seq_length: int, parts: int) -> None:
+    settings = TrainingSettings(context_ramp=0.4)
+    assert sequence_parts(0, (Segment(0, 10, 0.0),), seq_length, settings) == parts
+
+
+def test_an_extended_run_does_not_cut_again() -> None:
+    settings = TrainingSettings(context_ramp=0.4)
+    segments = (Segment(0, 100, 0.0), Segment(100, 1000, 0.0))
+    assert sequence_parts(100, segments, 256, settings) == 1
+
+
+def test_without_a_ramp_nothing_is_cut() -> None:
+    settings = TrainingSettings(context_ramp=0.0)
+    assert sequence_parts(0, (Segment(0, 10, 0.0),), 256, settings) == 1

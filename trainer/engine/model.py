@@ -11,6 +11,7 @@ V vocabulary entries.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -32,8 +33,9 @@ class GPT(nn.Module):
         shape: sizes of the network.
         vocab_size: entries of the vocabulary.
         context: most tokens that the model can see at once.
-        dropout: share of activations dropped while training: of the embeddings, of what each
-            part adds to the residual stream, and of the attention weights.
+        dropout: share of activations dropped while training: of the embeddings, and of what each
+            part adds to the residual stream. Not of the attention weights: a CPU's fused attention
+            cannot do that, and without it a step takes a third longer.
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class Block(nn.Module):
     def __init__(self, shape: ModelShape, dropout: float) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(shape.width)
-        self.attention = Attention(shape, dropout)
+        self.attention = Attention(shape)
         self.mlp_norm = RMSNorm(shape.width)
         self.mlp = SwiGLU(shape)
         self.dropout = nn.Dropout(dropout)
@@ -142,10 +144,9 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Causal attention with grouped key and value heads (arXiv 2305.13245) and QK-norm."""
 
-    def __init__(self, shape: ModelShape, dropout: float) -> None:
+    def __init__(self, shape: ModelShape) -> None:
         super().__init__()
         self.heads, self.kv_heads = shape.heads, shape.kv_heads
-        self.dropout = dropout
         inner, kv_inner = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
         self.query = nn.Linear(shape.width, inner, bias=False)
         self.key = nn.Linear(shape.width, kv_inner, bias=False)
@@ -169,7 +170,6 @@ class Attention(nn.Module):
             keys,
             values,
             attn_mask=_mask_after_cache(queries, keys),
-            dropout_p=self.dropout if self.training else 0.0,
             is_causal=queries.shape[2] == keys.shape[2],
             enable_gqa=self.heads != self.kv_heads,
         )
@@ -233,23 +233,36 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
 
 class LayerCache:
-    """The keys and values of one block for the tokens seen so far: each (B, K, context, D)."""
+    """The keys and values of one block for the tokens seen so far."""
 
     def __init__(self, context: int) -> None:
         self.length = 0
         self._context = context
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
+        self._room: Tensor | None = None
+
+    @property
+    def room(self) -> Tensor:
+        """Keys, then values: (2, B, K, context, D), of which the first ``length`` are in use.
+
+        Raises:
+            ValueError: nothing was ever held.
+        """
+        if self._room is None:
+            raise ValueError("The cache has no room before it holds a token")
+        return self._room
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add the keys and values (B, K, T, D) of new tokens and return those of all tokens."""
-        if self._keys is None or self._values is None:
-            room = (*keys.shape[:2], self._context, keys.shape[3])
-            self._keys, self._values = keys.new_empty(room), values.new_empty(room)
+        if self._room is None:
+            self._room = keys.new_empty(2, *keys.shape[:2], self._context, keys.shape[3])
         first, self.length = self.length, self.length + keys.shape[2]
-        self._keys[:, :, first : self.length] = keys
-        self._values[:, :, first : self.length] = values
-        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
+        self._room[0, :, :, first : self.length] = keys
+        self._room[1, :, :, first : self.length] = values
+        return self._room[0, :, :, : self.length], self._room[1, :, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch, in this order; a row may be taken several times."""
+        self._room = self.room.index_select(1, rows.to(self.room.device))
 
 
 class KeyValueCache:
@@ -262,6 +275,12 @@ class KeyValueCache:
     def length(self) -> int:
         """Tokens held."""
         return self.layers[0].length
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows of the batch, in this order; a row may be taken several times."""
+        index = torch.tensor(rows)
+        for layer in self.layers:
+            layer.select(index)
 
     def clear(self) -> None:
         """Forget all tokens and keep the memory."""
