@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing, tables, and the machine they ran on."""
+"""What the benchmarks share: timing, figures, tables, and the machine they ran on."""
 
 from __future__ import annotations
 
@@ -6,32 +6,43 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured row: what, the median, the spread, and the unit."""
+    """One measured row: what, the median, the spread, and the unit.
+
+    Where nothing could be measured there are no values, and ``missing`` says why.
+    """
 
     what: str
-    median: float
-    lowest: float
-    highest: float
+    median: float | None
+    lowest: float | None
+    highest: float | None
     unit: str
+    missing: str | None = None
 
     @classmethod
     def of(cls, what: str, values: Sequence[float], unit: str) -> Figure:
-        """Take the median of several runs."""
+        """Take the median of several values."""
         return cls(what, statistics.median(values), min(values), max(values), unit)
+
+    @classmethod
+    def absent(cls, what: str, why: str) -> Figure:
+        """Say why there is no figure."""
+        return cls(what, None, None, None, "", why)
 
     def row(self) -> str:
         """Write the figure as a row of a Markdown table."""
-        return (
-            f"| {self.what} | {_short(self.median)} | {_short(self.lowest)} – "
-            f"{_short(self.highest)} | {self.unit} |"
-        )
+        if self.median is None or self.lowest is None or self.highest is None:
+            return f"| {self.what} | {self.missing} | | |"
+        spread = f"{_short(self.lowest)} – {_short(self.highest)}"
+        if self.lowest == self.highest:
+            spread = ""
+        return f"| {self.what} | {_short(self.median)} | {spread} | {self.unit} |"
 
 
 def _short(value: float) -> str:
@@ -48,12 +59,36 @@ def seconds(action: Callable[[], object], repeats: int, warm_ups: int = 1) -> li
     """Time an action several times, after warm-ups that are not counted."""
     for _ in range(warm_ups):
         action()
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - began)
+    return [_seconds_of(action) for _ in range(repeats)]
+
+
+def interleaved(
+    actions: Mapping[str, Callable[[], object]], rounds: int, warm_ups: int = 1
+) -> dict[str, list[float]]:
+    """Time several actions by turns, so that what the machine does besides meets all of them.
+
+    Returns:
+        The seconds of each action, a value a round.
+    """
+    for _ in range(warm_ups):
+        for action in actions.values():
+            action()
+    taken: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            taken[name].append(_seconds_of(action))
     return taken
+
+
+def _seconds_of(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def ratios(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
+    """Return, round by round, how many times as long one took as the other."""
+    return [a / b for a, b in zip(slower, faster, strict=True)]
 
 
 def machine() -> str:
