@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = {"torch", "datasets", "tokenizers", "numpy", "pandas", "pyarrow", "huggingface_hub"}
+HEAVY = {
+    "torch",
+    "datasets",
+    "tokenizers",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "huggingface_hub",
+    "safetensors",
+    "transformers",
+}
 ENGINE_SIDE = ("trainer.engine", "trainer.worker", "trainer.inference.service")
 """The modules that live in the worker's and the model's processes: only these may be heavy."""
 
@@ -20,6 +30,7 @@ MAY_NOT_IMPORT = {
     "trainer.engine": ("trainer.runs", "trainer.launch", "trainer.cli", "trainer.tui", "webapp"),
     "trainer.worker": ("trainer.runs", "trainer.launch", "trainer.cli", "trainer.tui", "webapp"),
     "trainer.config": ("trainer.store", "trainer.runs", "trainer.engine", "trainer.cli", "webapp"),
+    "trainer.estimates": ("trainer.runs", "trainer.engine", "trainer.cli", "trainer.tui", "webapp"),
     "trainer.runs": ("trainer.engine", "trainer.cli", "trainer.tui", "webapp"),
     "trainer.inference": ("trainer.runs", "trainer.cli", "trainer.tui", "webapp"),
     "trainer.tui": ("trainer.cli", "trainer.engine", "webapp"),
@@ -81,6 +92,7 @@ def test_only_the_engine_side_names_a_heavy_library() -> None:
         "from webapp import create_app; create_app(home='.')",
         "import trainer.tui",
         "import trainer.inference.client",
+        "import trainer.export_hf",
     ],
 )
 def test_a_viewer_starts_without_torch(statement: str, tmp_path: Path) -> None:

@@ -116,3 +116,7 @@ class TrainingError(TrainerError):
     """Training cannot go on: the loss is not finite, memory is short at the smallest batch, …"""
 
     kind = "training"
+
+
+class NotFiniteError(TrainingError):
+    """Losses, gradients or weights are not finite numbers: an earlier checkpoint may help."""

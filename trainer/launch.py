@@ -46,11 +46,7 @@ def create_run(
         DeviceError: ``device.strict`` is set and the device is not here.
         StoreError: the run folder cannot be written.
     """
-    choice = datasource.choose(config.data)
-    datasource.check_at_launch(choice.settings, config.training)
-    require_strict_device(config.device)
-    data = _absolute_path(choice.settings)
-    config = configuration.resolved(msgspec.structs.replace(config, data=data))
+    config, choice = settle(config)
     meta = Meta(
         run_id=new_run_id(),
         created_at=now(),
@@ -69,6 +65,20 @@ def create_run(
         ) from error
     _start_worker(workspace, paths, lock)
     return meta.run_id
+
+
+def settle(config: Config) -> tuple[Config, datasource.Choice]:
+    """Return the configuration that a run would be made with, and the text it would learn from.
+
+    Raises:
+        UsageError: the text cannot be trained on (missing, empty, binary, too small).
+        DeviceError: ``device.strict`` is set and the device is not here.
+    """
+    choice = datasource.choose(config.data)
+    datasource.check_at_launch(choice.settings, config.training)
+    require_strict_device(config.device)
+    data = _absolute_path(choice.settings)
+    return configuration.resolved(msgspec.structs.replace(config, data=data)), choice
 
 
 def _absolute_path(data: configuration.DataSettings) -> configuration.DataSettings:

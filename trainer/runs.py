@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import msgspec
 
@@ -39,6 +39,9 @@ from trainer.store.records import (
 from trainer.store.workspace import RunPaths, Workspace, is_run_id
 
 __all__ = ["Checkpoint", "Run", "RunPage", "RunStore", "Workspace"]
+
+if TYPE_CHECKING:
+    from trainer.estimates import Estimate
 
 T = TypeVar("T")
 
@@ -292,6 +295,23 @@ class RunStore:
         return create_run(
             self.workspace, config, name=name or None, tags=tags, command=command, parent=parent
         )
+
+    def estimate(
+        self,
+        config: Config,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] = (),
+        tell: Callable[[str], None],
+    ) -> Estimate:
+        """Work out what :meth:`create` would take, without a run.
+
+        Refuses what :meth:`create` refuses; see :func:`trainer.estimates.estimate`.
+        """
+        from trainer.estimates import estimate
+
+        check_annotations(name=name, tags=tags)
+        return estimate(config, self.workspace.data_dir, tell)
 
     def stop(self, run_id: str, *, kill: bool = False) -> Run:
         """Ask a run to save a checkpoint and end; with ``kill``, end it at once.

@@ -108,7 +108,8 @@ def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
     ended = {"phase": None, "progress": None, "process": None, "eta_seconds": None}
     try:
         with stop.abandoning():
-            from trainer.engine.loop import Job, train  # Imports torch: seconds.
+            from trainer.engine.loop import train  # Imports torch: seconds.
+            from trainer.engine.trainee import Job
 
             config = configuration.load(assignment.paths.config)
         job = Job(
@@ -144,7 +145,9 @@ def _fail(recorder: Recorder, error: ErrorRecord, ended: dict[str, None]) -> int
 
 
 def _unexpected(error: Exception) -> ErrorRecord:
-    if type(error).__name__ == "OutOfMemoryError":
+    from trainer.engine.out_of_memory import is_out_of_memory
+
+    if is_out_of_memory(error):
         return _out_of_memory(str(error))
     return ErrorRecord(
         kind="internal",

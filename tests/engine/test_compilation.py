@@ -48,7 +48,7 @@ def test_the_expected_time_by_hand() -> None:
 
 
 def test_a_step_that_cannot_be_compiled_is_done_eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(_: object) -> Any:
+    def failing(_: object, **__: object) -> Any:
         def loss(*_: object) -> torch.Tensor:
             raise torch._dynamo.exc.InternalTorchDynamoError("no such compiler")
 

@@ -2,85 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import msgspec
 import pytest
-import torch
 
-from tests.conftest import MakeRun
-from tests.texts import tiny_config, write_text
+from tests.engine.bench import Bench, model_of, same
+from tests.texts import write_text
 from trainer import config as configuration
 from trainer.engine import checkpoint
-from trainer.engine.loop import Job, Outcome, step_seed, train
-from trainer.errors import CheckpointError, DataError, TrainingError
-from trainer.runs import Run, RunStore
-from trainer.stopping import StopFlag
+from trainer.engine.step import step_seed
+from trainer.errors import CheckpointError, DataError
 from trainer.store.files import replace_file
-from trainer.store.recorder import Recorder
-
-
-class StopAtStep(StopFlag):
-    """Asks for the end once a step is done, or never."""
-
-    def __init__(self, recorder: Recorder, step: int | None) -> None:
-        self._recorder, self._step = recorder, step
-        self._abandon = False
-
-    @property
-    def requested(self) -> bool:  # type: ignore[override]
-        return self._step is not None and (self._recorder.state.step or 0) >= self._step
-
-
-@dataclass
-class Bench:
-    """Trains runs of one workspace on one text."""
-
-    store: RunStore
-    make_run: MakeRun
-    text: Path
-
-    def run(self, *pairs: str, **options: Any) -> Run:
-        run = self.make_run(config=tiny_config(self.text, *pairs), status="queued")
-        self.train(run, **options)
-        return self.store.get(run.run_id)
-
-    def train(self, run: Run, *, stop_at: int | None = None, source: str | None = None) -> Outcome:
-        recorder = Recorder(run.paths, msgspec.structs.replace(run.state, step=None))
-        job = Job(
-            config=self.store.config(run.run_id),
-            paths=run.paths,
-            data_dir=self.store.workspace.data_dir,
-            recorder=recorder,
-            stop=StopAtStep(recorder, stop_at),
-            checkpoint=source,
-        )
-        outcome = train(job)
-        recorder.close(status=outcome, process=None, phase=None)
-        return outcome
-
-    def losses(self, run: Run) -> list[float]:
-        with self.store.metrics(run.run_id) as reader:
-            series = reader.series(["train_loss"])["series"]["train_loss"]
-        assert series["step"] == list(range(1, len(series["step"]) + 1))
-        values: list[float] = series["value"]
-        return values
-
-
-@pytest.fixture
-def bench(store: RunStore, make_run: MakeRun, tmp_path: Path) -> Bench:
-    return Bench(store, make_run, write_text(tmp_path / "text.txt"))
-
-
-def model_of(run: Run, name: str = "latest") -> dict[str, torch.Tensor]:
-    model: dict[str, torch.Tensor] = checkpoint.load(run.paths.checkpoint(name))["model"]
-    return model
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_run_learns_and_leaves_everything_behind(bench: Bench) -> None:
@@ -198,41 +128,6 @@ def test_a_checkpoint_of_another_size_does_not_fit(bench: Bench) -> None:
 def test_a_batch_larger_than_the_text_is_refused_with_numbers(bench: Bench) -> None:
     with pytest.raises(DataError, match=r"training\.batch_size"):
         bench.run("training.batch_size=60000")
-
-
-def test_a_loss_that_stays_infinite_ends_the_run_with_the_story(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from trainer.engine.model import GPT
-
-    honest = GPT.loss
-
-    def broken(self: GPT, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return honest(self, inputs, targets) * float("nan")
-
-    monkeypatch.setattr(GPT, "loss", broken)
-    with pytest.raises(TrainingError, match="not finite in 10 steps"):
-        bench.run()
-
-
-def test_a_step_whose_gradient_is_not_finite_moves_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from trainer.engine.model import GPT
-
-    honest, calls = GPT.loss, []
-
-    def broken_once(self: GPT, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        calls.append(1)
-        return honest(self, inputs, targets) * (float("inf") if len(calls) == 3 else 1.0)
-
-    monkeypatch.setattr(GPT, "loss", broken_once)
-    run = bench.run()
-    assert run.status == "completed"
-    assert all(torch.isfinite(weight).all() for weight in model_of(run).values())
-    with bench.store.metrics(run.run_id) as reader:
-        skipped = [event["step"] for event in reader.events() if event["kind"] == "skipped"]
-    assert skipped == [3]
 
 
 def test_seeds_of_steps_differ() -> None:

@@ -1,4 +1,4 @@
-"""The network: its sizes, its causality, its cache, its loss, and its equality with Qwen3."""
+"""The network: its sizes, its causality, its cache and its loss."""
 
 from __future__ import annotations
 
@@ -81,50 +81,6 @@ def test_dropout_acts_while_training_only() -> None:
     assert not torch.equal(model(tokens), model(tokens))
     model.eval()
     assert torch.equal(model(tokens), model(tokens))
-
-
-def test_the_architecture_is_that_of_dense_qwen3(model: GPT) -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.Qwen3Config(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        rope_theta=10_000.0,
-        tie_word_embeddings=True,
-    )
-    other = transformers.Qwen3ForCausalLM(config).eval()
-    other.load_state_dict(_named_as_in_qwen3(model.state_dict()), strict=False)
-    tokens = some_tokens(2, CONTEXT)
-    torch.testing.assert_close(model(tokens), other(tokens).logits, atol=1e-5, rtol=1e-4)
-
-
-def _named_as_in_qwen3(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    names = {
-        "embedding.": "model.embed_tokens.",
-        "blocks.": "model.layers.",
-        "attention_norm.": "input_layernorm.",
-        "mlp_norm.": "post_attention_layernorm.",
-        "attention.query_norm.": "self_attn.q_norm.",
-        "attention.key_norm.": "self_attn.k_norm.",
-        "attention.query.": "self_attn.q_proj.",
-        "attention.key.": "self_attn.k_proj.",
-        "attention.value.": "self_attn.v_proj.",
-        "attention.output.": "self_attn.o_proj.",
-        "mlp.gate.": "mlp.gate_proj.",
-        "mlp.up.": "mlp.up_proj.",
-        "mlp.down.": "mlp.down_proj.",
-    }
-    renamed = {}
-    for name, weight in state.items():
-        name = f"model.{name}" if name.startswith("norm.") else name
-        for ours, theirs in names.items():
-            name = name.replace(ours, theirs)
-        renamed[name] = weight
-    return renamed | {"lm_head.weight": state["embedding.weight"]}
 
 
 # ---------------------------------------------------------------------- the cache

@@ -148,6 +148,26 @@ def test_rates_come_from_the_settings_and_not_from_what_was_saved() -> None:
     assert (group["lr"], group["weight_decay"]) == (0.02, 0.5)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_a_flag_on_the_device_decides_whether_a_step_counts(optimizer: str) -> None:
+    settings = TrainingSettings(
+        optimizer="muon" if optimizer == "muon" else "adamw", weight_decay=0.3
+    )
+    plain, flagged = a_model(), a_model()
+    freely, gated = build(plain, settings, CPU), build(flagged, settings, CPU)
+    train(plain, freely, 2)
+    for spoilt in (False, True, False):
+        tokens = torch.arange(32).view(4, 8)
+        torch.autograd.backward(flagged.loss(tokens, tokens + 1))
+        if spoilt:
+            for weight in flagged.parameters():
+                weight.grad = torch.full_like(weight, float("nan"))
+        gated.step(unless=torch.tensor(spoilt))
+        gated.zero_grad()
+    torch.testing.assert_close(flagged.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(gated.state_dict(), freely.state_dict(), rtol=0, atol=0)
+
+
 def test_momenta_of_another_optimizer_are_refused() -> None:
     model = a_model()
     saved = build(model, TrainingSettings(optimizer="adamw"), CPU).state_dict()

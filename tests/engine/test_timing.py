@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from trainer.engine.timing import (
+    Costs,
     Plan,
     Speed,
+    SteadyMean,
+    evaluation_seconds,
     evaluation_seconds_left,
-    expected_evaluation_seconds,
+    expected_in_words,
+    extrapolated_step_seconds,
+    saving_seconds,
     seconds_left,
     tokens_per_second,
 )
@@ -57,6 +62,18 @@ def test_the_count_of_evaluations_to_come_is_the_count_of_those_that_are_due(
         assert of.evaluations_after(step) == sum(1 for at in due(of) if at > step)
 
 
+@pytest.mark.parametrize("save", [None, 1, 3, 7, 10, 14])
+@pytest.mark.parametrize("evaluate", [None, 4, 7, 10])
+@pytest.mark.parametrize("total", [5, 28, 30])
+def test_checkpoints_that_come_with_an_evaluation_are_not_counted_twice(
+    save: int | None, evaluate: int | None, total: int
+) -> None:
+    of = plan(total=total, evaluate=evaluate, save=save)
+    alone = [s for s in range(1, total + 1) if of.saves(s) and not of.evaluates(s)]
+    for step in range(total + 1):
+        assert of.saves_after(step) == sum(1 for at in alone if at > step)
+
+
 def test_the_first_step_counts_fully_in_the_speed() -> None:
     speed = Speed()
     assert speed.seconds_per_step is None
@@ -67,11 +84,77 @@ def test_the_first_step_counts_fully_in_the_speed() -> None:
     assert speed.seconds_per_step == pytest.approx(1.0, abs=1e-3)
 
 
-def test_the_time_left_counts_steps_and_evaluations() -> None:
-    assert seconds_left(plan(), 0, None, None) is None
-    assert seconds_left(plan(), 15, 2.0, 10.0) == 15 * 2.0 + 2 * 10.0
-    assert seconds_left(plan(), 30, 2.0, 10.0) == 0.0
-    assert seconds_left(plan(), 15, 2.0, None) == 30.0
+def test_newer_values_weigh_more_in_a_steady_mean() -> None:
+    mean = SteadyMean()
+    assert mean.value is None
+    for value in (1.0, 2.0, 3.0):
+        mean.add(value)
+    assert mean.value == pytest.approx((1 * 1.0 + 2 * 2.0 + 3 * 3.0) / (1 + 2 + 3))
+
+
+def test_one_slow_step_moves_a_steady_mean_little() -> None:
+    mean = SteadyMean()
+    for _ in range(99):
+        mean.add(1.0)
+    mean.add(3.0)
+    assert mean.value == pytest.approx(1.0 + 2.0 * 2 / 101)
+
+
+def test_a_steady_mean_forgets_what_lies_far_back() -> None:
+    mean = SteadyMean(longest=10)
+    for _ in range(1000):
+        mean.add(5.0)
+    for _ in range(50):
+        mean.add(1.0)
+    assert mean.value == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_is_expected_counts_until_something_was_measured() -> None:
+    mean = SteadyMean()
+    mean.expect(8.0)
+    mean.expect(9.0)
+    assert mean.value == 9.0
+    mean.add(2.0)
+    mean.expect(9.0)
+    assert mean.value == 2.0
+
+
+def costs(step: float | None = 2.0) -> Costs:
+    """Steps of 2 s, evaluations of 10 s with 3 s after them, checkpoints of 1 s."""
+    found = Costs()
+    if step is not None:
+        found.step.add(step)
+    found.evaluation.expect(10.0)
+    found.keeping.expect(3.0)
+    found.save.expect(1.0)
+    return found
+
+
+def test_the_time_left_counts_steps_evaluations_and_checkpoints() -> None:
+    assert seconds_left(plan(), 0, costs(step=None)) is None
+    assert seconds_left(plan(), 0, costs()) == 30 * 2.0 + 3 * 13.0
+    assert seconds_left(plan(), 15, costs()) == 15 * 2.0 + 2 * 13.0
+    assert seconds_left(plan(save=4), 15, costs()) == 15 * 2.0 + 2 * 13.0 + 3 * 1.0
+
+
+def test_what_follows_the_step_just_done_is_still_to_come() -> None:
+    assert seconds_left(plan(), 30, costs()) == 13.0
+    assert seconds_left(plan(), 30, costs(), pending=False) == 0.0
+    assert seconds_left(plan(), 20, costs()) == 10 * 2.0 + 2 * 13.0
+    assert seconds_left(plan(save=4), 24, costs()) == 6 * 2.0 + 1 * 13.0 + 2 * 1.0
+
+
+def test_what_is_not_known_of_the_pauses_counts_as_nothing() -> None:
+    only_steps = Costs()
+    only_steps.step.add(2.0)
+    assert seconds_left(plan(), 15, only_steps) == 30.0
+
+
+def test_the_pauses_expected_are_told_in_words() -> None:
+    assert expected_in_words(costs()) == (
+        "An evaluation is expected to take 10.000 s, its samples and checkpoint 3.000 s, "
+        "a checkpoint alone 1.000 s."
+    )
 
 
 def test_throughput_without_a_time_is_unknown() -> None:
@@ -80,9 +163,20 @@ def test_throughput_without_a_time_is_unknown() -> None:
     assert tokens_per_second(100, 0.0) is None
 
 
-def test_an_evaluation_that_was_never_timed_is_estimated_from_the_pace() -> None:
-    half = {"window_share": 0.5, "training_tokens_per_second": 1000.0}
-    assert expected_evaluation_seconds(30_000, **half) == 20.0
+def test_an_evaluation_that_was_never_timed_is_as_many_windows() -> None:
+    windows = {"seq_length": 100, "stride": 50, "window_seconds": 0.5}
+    assert evaluation_seconds(1101, **windows) == 0.5 * (1 + 20)  # type: ignore[arg-type]
+    assert evaluation_seconds(1102, **windows) == 0.5 * (1 + 21)  # type: ignore[arg-type]
+    assert evaluation_seconds(60, **windows) == 0.5  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_that_was_never_timed_is_guessed_from_its_size() -> None:
+    assert saving_seconds(25_000_000) == 1.0
+
+
+def test_a_step_of_many_micro_batches_is_extrapolated_from_a_few() -> None:
+    assert extrapolated_step_seconds(1.5, 3.5, few=3, all_of_them=8) == 1.5 + 7 * 1.0
+    assert extrapolated_step_seconds(2.0, 1.9, few=3, all_of_them=8) == 1.9
 
 
 def test_the_rest_of_an_evaluation_comes_from_its_own_pace() -> None:

@@ -66,6 +66,10 @@ _UNREADABLE = (
 )
 
 
+class SpoiltWeightsError(CheckpointError):
+    """A weight is not a finite number; nothing that holds it is saved or used."""
+
+
 class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in the JSON file beside a checkpoint; ``val_loss`` is nats a token."""
 
@@ -100,8 +104,9 @@ def save(path: Path, payload: Mapping[str, Any]) -> CheckpointInfo:
             and plain values only.
 
     Raises:
-        CheckpointError: a weight is not finite, or the file cannot be written; the checkpoint
-            that was there is untouched.
+        SpoiltWeightsError: a weight is not finite.
+        CheckpointError: the file cannot be written. In both cases the checkpoint that was there
+            is untouched.
     """
     _refuse_spoilt(payload["model"], f"{path.name} was not saved", "The one before it is kept.")
     temporary = _temporary(path)
@@ -341,7 +346,7 @@ def _checked(path: Path, payload: Any) -> dict[str, Any]:
 def _refuse_spoilt(weights: Mapping[str, Any], consequence: str, hint: str) -> None:
     for name, weight in weights.items():
         if isinstance(weight, torch.Tensor) and not torch.isfinite(weight).all():
-            raise CheckpointError(
+            raise SpoiltWeightsError(
                 f"{consequence}: the weight {name} holds values that are not finite.", hint
             )
 

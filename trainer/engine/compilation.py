@@ -59,7 +59,8 @@ class Compiled:
         return compiled
 
     def _with_fallback(self, eager: Loss) -> Loss:
-        fast: Loss = torch.compile(eager)
+        # Kernels for each shape: a run that is resumed past the first shape must find the same.
+        fast: Loss = torch.compile(eager, dynamic=False)
 
         def loss(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             try:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,10 +23,13 @@ import torch
 from torch import Tensor
 
 from trainer.config import Config
-from trainer.errors import TrainingError
+from trainer.engine.out_of_memory import Shortage, smaller, unless_out_of_memory
+from trainer.errors import NotFiniteError
 
 Tokens = npt.NDArray[np.integer[Any]]
 Autocast = Callable[[], AbstractContextManager[Any]]
+
+_AT_ONCE_TOKENS = 8192
 
 
 class Scorer(Protocol):
@@ -45,7 +49,7 @@ class Evaluation:
     """The figures of one text.
 
     ``loss`` is in nats a token, ``tokens`` counts the tokens scored. ``word_perplexity`` is None
-    when it is too large for a number.
+    when it is too large for a number. ``windows_at_once`` is how many there was memory for.
     """
 
     loss: float
@@ -55,6 +59,7 @@ class Evaluation:
     words: int
     byte_count: int
     seconds: float
+    windows_at_once: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,12 @@ class Window:
 def stride(config: Config) -> int:
     """Return how many tokens each window scores: half of ``seq_length`` unless it is set."""
     return config.evaluation.stride or max(1, config.training.seq_length // 2)
+
+
+def windows_at_once(config: Config) -> int:
+    """Return how many windows a run scores in one forward pass."""
+    training = config.training
+    return max(training.batch_size, _AT_ONCE_TOKENS // training.seq_length)
 
 
 def windows(token_count: int, seq_length: int, stride: int) -> Iterator[Window]:
@@ -149,11 +160,12 @@ def score(
         seq_length: tokens of a window.
         stride: tokens that a window scores, at most ``seq_length``.
         words, byte_count: the size of the text behind the tokens.
-        batch_size: windows in one forward pass.
+        batch_size: windows in one forward pass; halved where there is no memory for them.
         autocast: makes the context of a forward pass.
 
     Raises:
-        TrainingError: the loss is not a finite number.
+        NotFiniteError: the loss is not a finite number.
+        TrainingError: there is no memory even for one window at a time.
         ValueError: there are fewer than two tokens.
     """
     total = len(tokens) - 1
@@ -162,11 +174,12 @@ def score(
     started = time.monotonic()
     summed, done = 0.0, 0
     for batch in batches(windows(len(tokens), seq_length, stride), batch_size):
-        summed += _score_batch(model, tokens, batch, device, autocast)
+        nats, batch_size = _score_in_parts(model, tokens, batch, batch_size, device, autocast)
+        summed += nats
         done += sum(window.scored for window in batch)
         yield done, total
     if not math.isfinite(summed):
-        raise TrainingError(
+        raise NotFiniteError(
             "The model's loss on the text is not a finite number: its weights are spoilt.",
             "Use an earlier checkpoint, and a lower training.learning_rate.",
         )
@@ -178,6 +191,7 @@ def score(
         words=words,
         byte_count=byte_count,
         seconds=time.monotonic() - started,
+        windows_at_once=batch_size,
     )
 
 
@@ -186,6 +200,35 @@ def batches(cut: Iterator[Window], batch_size: int) -> Iterator[list[Window]]:
     for _, alike in itertools.groupby(cut, key=lambda window: window.scored):
         while batch := list(itertools.islice(alike, batch_size)):
             yield batch
+
+
+def _score_in_parts(
+    model: Scorer,
+    tokens: Tokens,
+    batch: list[Window],
+    at_once: int,
+    device: torch.device,
+    autocast: Autocast,
+) -> tuple[float, int]:
+    """Return the summed loss of a batch, and how many of its windows there was memory for."""
+    while True:
+        parts = [batch[first : first + at_once] for first in range(0, len(batch), at_once)]
+        scored = unless_out_of_memory(
+            partial(_score_batches, model, tokens, parts, device, autocast)
+        )
+        if not isinstance(scored, Shortage):
+            return scored, at_once
+        at_once = smaller(min(at_once, len(batch)), scored, device)
+
+
+def _score_batches(
+    model: Scorer,
+    tokens: Tokens,
+    parts: Sequence[list[Window]],
+    device: torch.device,
+    autocast: Autocast,
+) -> float:
+    return sum(_score_batch(model, tokens, part, device, autocast) for part in parts)
 
 
 @torch.no_grad()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import torch
@@ -41,10 +43,17 @@ class Optimizers:
             for group, rate in zip(part.param_groups, rates, strict=True):
                 group["lr"] = rate * fraction
 
-    def step(self) -> None:
-        """Move the weights along their gradients."""
+    def step(self, unless: Tensor | None = None) -> None:
+        """Move the weights along their gradients.
+
+        Args:
+            unless: a flag, () bool on the weights' device, that when set keeps all as it is. The
+                kernels themselves look at it, so that nobody waits for its value; gradients may
+                be anything then.
+        """
         for part in self.parts:
-            part.step()
+            with _flagged(part, unless):
+                part.step()
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -71,6 +80,19 @@ class Optimizers:
             part.load_state_dict({**part.state_dict(), "state": states[name]})
 
 
+@contextlib.contextmanager
+def _flagged(part: torch.optim.Optimizer, unless: Tensor | None) -> Iterator[None]:
+    """Hand an optimizer the flag under the name by which torch's gradient scaler does it."""
+    if unless is None:
+        yield
+        return
+    part.found_inf = unless.float()  # type: ignore[attr-defined]  # torch declares it nowhere
+    try:
+        yield
+    finally:
+        del part.found_inf  # type: ignore[attr-defined]
+
+
 def _check_shapes(name: str, part: torch.optim.Optimizer, state: Mapping[int, Any]) -> None:
     weights = [weight for group in part.param_groups for weight in group["params"]]
     for index, values in state.items():
@@ -80,21 +102,28 @@ def _check_shapes(name: str, part: torch.optim.Optimizer, state: Mapping[int, An
 
 
 def build(
-    model: GPT, training: TrainingSettings, device: torch.device, precision: str = "off"
+    model: GPT,
+    training: TrainingSettings,
+    device: torch.device,
+    precision: str = "off",
+    *,
+    embedding_ratio: float = 1.0,
 ) -> Optimizers:
     """Make the optimizers of a model; norms and the embedding have no weight decay.
 
-    One learning rate serves all groups: on WikiText-2 an embedding at a third of it learned
-    worse, at three times it no better.
+    One learning rate serves all groups: on WikiText-2 an embedding that began at random learned
+    worse at a third of it, and no better at three times it.
 
     Args:
+        embedding_ratio: the embedding's learning rate as a share of the others'; one that began
+            from co-occurrences needs less.
         precision: of the training, "off", "fp16" or "bf16": a CPU orthogonalises in bf16 only
             when it trains in bf16, for one that is slow at it takes four times as long.
     """
     rate, decay = training.learning_rate, training.weight_decay
     matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
     gains = [weight for weight in model.parameters() if weight.ndim == 1]
-    rest = [_group(gains, rate), _group([model.embedding.weight], rate)]
+    rest = [_group(gains, rate), _group([model.embedding.weight], rate * embedding_ratio)]
     if training.optimizer == "adamw":
         return Optimizers({"adamw": _adamw([*rest, _group(matrices, rate, decay)], device)}, rate)
     dtype = _orthogonalisation_dtype(device, precision)
@@ -125,7 +154,12 @@ class Muon(torch.optim.Optimizer):
     both (Moonshot, arXiv 2502.16982). Equal to ``torch.optim.Muon`` with
     ``adjust_lr_fn="match_rms_adamw"`` but for two things: matrices of one shape go through the
     iteration together, and its number type can be chosen.
+
+    Like torch's fused optimizers it does nothing where ``found_inf``, a tensor () that a gradient
+    scaler sets, is 1.
     """
+
+    found_inf: Tensor | None = None
 
     def __init__(
         self,
@@ -146,29 +180,46 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Move the weights that have a gradient."""
         loss = None if closure is None else closure()
+        gate = _Gate(None if self.found_inf is None else self.found_inf > 0)
         with torch.no_grad():
             for group in self.param_groups:
                 for weights in _by_shape(group["params"]):
-                    self._step_together(group, weights)
+                    self._step_together(group, weights, gate)
         return loss
 
-    def _step_together(self, group: dict[str, Any], weights: list[Tensor]) -> None:
-        updates = torch.stack([_wide(self._update(w, group["momentum"])) for w in weights])
-        orthogonal = orthogonalise(updates.to(self._dtype))
+    def _step_together(self, group: dict[str, Any], weights: list[Tensor], gate: _Gate) -> None:
+        updates = torch.stack([_wide(self._update(w, group["momentum"], gate)) for w in weights])
+        orthogonal = gate.zeroed(orthogonalise(updates.to(self._dtype)))
         size = group["lr"] * _RMS_OF_ADAMW * math.sqrt(max(updates.shape[1:]))
+        kept = gate.number(1.0 - group["lr"] * group["weight_decay"], shut=1.0)
         for weight, update in zip(weights, orthogonal, strict=True):
-            weight.mul_(1.0 - group["lr"] * group["weight_decay"])
+            weight.mul_(kept)
             weight.add_(update if weight.shape == update.shape else update.T, alpha=-size)
 
-    def _update(self, weight: Tensor, momentum: float) -> Tensor:
+    def _update(self, weight: Tensor, momentum: float, gate: _Gate) -> Tensor:
         """Add the gradient to the momentum and return Nesterov's look ahead."""
-        gradient, state = weight.grad, self.state[weight]
-        assert gradient is not None
+        assert weight.grad is not None
+        gradient, state = gate.zeroed(weight.grad), self.state[weight]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         average: Tensor = state["momentum_buffer"]
-        average.lerp_(gradient, 1.0 - momentum)
+        average.lerp_(gradient, gate.number(1.0 - momentum, shut=0.0))
         return gradient.lerp(average, momentum)
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """Lets a step through, or not: as ``shut``, a tensor () bool, says on its own device."""
+
+    shut: Tensor | None
+
+    def zeroed(self, x: Tensor) -> Tensor:
+        """Return ``x``, or zeros where the gate is shut, whatever ``x`` holds."""
+        return x if self.shut is None else x.masked_fill(self.shut, 0.0)
+
+    def number(self, through: float, shut: float) -> Any:
+        """Return ``through``, or ``shut`` where the gate is shut."""
+        return through if self.shut is None else torch.where(self.shut, shut, through)
 
 
 def _wide(matrix: Tensor) -> Tensor:

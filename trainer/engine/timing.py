@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+_SAVED_BYTES_PER_PARAMETER = 10
+"""A weight in fp32 and one or two momenta."""
+
+_SAVED_BYTES_PER_SECOND = 250e6
+"""Writing, hashing and reading back, on one core and an ordinary disk."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +60,26 @@ class Plan:
 
     def evaluations_after(self, step: int) -> int:
         """Count the evaluations still to come after ``step``."""
-        epoch_ends = _multiples(self.steps_per_epoch, step, self.total_steps)
-        last = int(step < self.total_steps and not self.ends_epoch(self.total_steps))
-        if self.evaluate_every is None:
-            return epoch_ends + last
-        between = _multiples(self.evaluate_every, step, self.total_steps)
-        both = math.lcm(self.evaluate_every, self.steps_per_epoch)
-        if self.total_steps % self.evaluate_every == 0:
-            last = 0
-        return epoch_ends + between - _multiples(both, step, self.total_steps) + last
+        return self._due_after(step, self.steps_per_epoch, self.evaluate_every)
+
+    def saves_after(self, step: int) -> int:
+        """Count the checkpoints still to come after ``step`` that no evaluation comes with."""
+        due = self._due_after(step, self.steps_per_epoch, self.evaluate_every, self.save_every)
+        return due - self.evaluations_after(step)
+
+    def _due_after(self, step: int, *every: int | None) -> int:
+        """Count the steps past ``step`` that end one of the periods, or the run.
+
+        Steps that end several periods count once, by inclusion and exclusion.
+        """
+        periods = [period for period in every if period is not None]
+        due = sum(
+            (1 if size % 2 else -1) * _multiples(math.lcm(*some), step, self.total_steps)
+            for size in range(1, len(periods) + 1)
+            for some in itertools.combinations(periods, size)
+        )
+        ends_none = all(self.total_steps % period for period in periods)
+        return due + int(step < self.total_steps and ends_none)
 
 
 def _multiples(of: int, after: int, up_to: int) -> int:
@@ -87,28 +105,89 @@ class Speed:
         return self._sum / self._weight if self._weight else None
 
 
-def seconds_left(
-    plan: Plan,
-    step: int,
-    seconds_per_step: float | None,
-    seconds_per_evaluation: float | None,
-) -> float | None:
-    """Estimate the rest of the run: its steps and evaluations; None while no step was timed."""
-    if seconds_per_step is None:
-        return None
-    evaluations = plan.evaluations_after(step) * (seconds_per_evaluation or 0.0)
-    return (plan.total_steps - step) * seconds_per_step + evaluations
+class SteadyMean:
+    """A mean for looking ahead: newer values weigh more, and a few odd ones move it little.
 
-
-def expected_evaluation_seconds(
-    tokens: int, *, window_share: float, training_tokens_per_second: float
-) -> float:
-    """Estimate an evaluation that was never timed.
-
-    Every token passes ``1 / window_share`` times, and a forward pass is a third of a step: the
-    backward pass costs twice as much (Kaplan et al., 2020, arXiv 2001.08361, section 2.1).
+    The weight of a value grows with its number (polynomial-decay averaging: Shamir and Zhang,
+    2013, arXiv 1212.1824), so half of the weight is always on the last third of the values.
+    From ``longest`` values on it is an exponential mean of about that many.
     """
-    return tokens / window_share / (3.0 * training_tokens_per_second)
+
+    def __init__(self, longest: int = 500) -> None:
+        self._longest = longest
+        self._count = 0
+        self.value: float | None = None
+
+    def expect(self, value: float) -> None:
+        """Set what is expected until the first value is known; then it makes no difference."""
+        if self._count == 0:
+            self.value = value
+
+    def add(self, value: float) -> None:
+        """Take in a value."""
+        self._count += 1
+        share = max(2.0 / (self._count + 1), 2.0 / self._longest)
+        before = value if self._count == 1 or self.value is None else self.value
+        self.value = before + share * (value - before)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The seconds that each part of a run takes, expected at first and then measured.
+
+    ``evaluation`` is the scoring alone; ``keeping`` is what follows it before the next step: the
+    samples and the checkpoint. ``save`` is a checkpoint without an evaluation.
+    """
+
+    step: SteadyMean = field(default_factory=SteadyMean)
+    evaluation: SteadyMean = field(default_factory=SteadyMean)
+    keeping: SteadyMean = field(default_factory=SteadyMean)
+    save: SteadyMean = field(default_factory=SteadyMean)
+
+
+def expected_in_words(costs: Costs) -> str:
+    """Tell what is expected of the pauses of a run, before any was measured."""
+    return (
+        f"An evaluation is expected to take {costs.evaluation.value or 0.0:.3f} s, "
+        f"its samples and checkpoint {costs.keeping.value or 0.0:.3f} s, "
+        f"a checkpoint alone {costs.save.value or 0.0:.3f} s."
+    )
+
+
+def seconds_left(plan: Plan, step: int, costs: Costs, *, pending: bool = True) -> float | None:
+    """Estimate the rest of a run after ``step``; None while the time of a step is not known.
+
+    Args:
+        pending: what follows ``step`` itself, an evaluation or a checkpoint, is still to come.
+    """
+    if costs.step.value is None:
+        return None
+    evaluations, saves = plan.evaluations_after(step), plan.saves_after(step)
+    if pending and step > 0:
+        evaluations += plan.evaluates(step)
+        saves += plan.saves(step) and not plan.evaluates(step)
+    each_evaluation = (costs.evaluation.value or 0.0) + (costs.keeping.value or 0.0)
+    steps = (plan.total_steps - step) * costs.step.value
+    return steps + evaluations * each_evaluation + saves * (costs.save.value or 0.0)
+
+
+def evaluation_seconds(
+    tokens: int, *, seq_length: int, stride: int, window_seconds: float
+) -> float:
+    """Return the time of a sliding-window evaluation of so many tokens, from that of a window."""
+    later_windows = max(0, math.ceil((tokens - 1 - seq_length) / stride))
+    return (1 + later_windows) * window_seconds
+
+
+def extrapolated_step_seconds(one: float, some: float, *, few: int, all_of_them: int) -> float:
+    """Return the time of a step from those of steps of one and of a few micro-batches."""
+    each = max(0.0, some - one) / (few - 1)
+    return some + (all_of_them - few) * each
+
+
+def saving_seconds(parameters: int) -> float:
+    """Guess the time of a checkpoint that was never timed."""
+    return parameters * _SAVED_BYTES_PER_PARAMETER / _SAVED_BYTES_PER_SECOND
 
 
 def evaluation_seconds_left(taken: float, done: int, total: int) -> float:

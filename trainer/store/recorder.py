@@ -88,12 +88,14 @@ class Recorder:
             {"at": now(), "step": step, "kind": kind, "level": level, "message": message},
         )
 
-    def notice(self, message: str) -> None:
+    def notice(
+        self, message: str, *, kind: str = "notice", level: str = "info", step: int | None = None
+    ) -> None:
         """Tell people something that stays true for the whole run."""
         state = self.state
         if message not in state.notices:
             self.update(notices=[*state.notices, message])
-            self.event("notice", message)
+            self.event(kind, message, level, step)
 
     def cut_after(self, step: int) -> None:
         """Forget the metrics past ``step``: a resumed run writes them anew."""

@@ -75,6 +75,8 @@ class State(msgspec.Struct, kw_only=True):
     val_bits_per_byte: float | None = None
     learning_rate: float | None = None
     tokens_per_second: float | None = None
+    utilisation: float | None = None
+    """Share of the device's measured matrix-product peak that training reaches."""
     elapsed_seconds: float | None = None
     eta_seconds: float | None = None
     device: str | None = None

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trainer.cli.estimating import estimate_lines
 from trainer.cli.options import command, run_id_option
-from trainer.cli.output import commands_to_try, note, say
+from trainer.cli.output import commands_to_try, note, say, screen_width
 from trainer.cli.session import PROGRAM, Session
 from trainer.cli.settings import config_options, load, shortcut_layers, shortcut_options
 from trainer.errors import UsageError
@@ -23,9 +24,17 @@ follow_option = click.option(
 )
 
 
+dry_run_option = click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Make no run: try it out for some seconds and tell its size, time and memory.",
+)
+
+
 @command(
     "train",
     "train --config quickstart --follow",
+    "train --config quickstart --dry-run",
     "train --set data.dataset_name=notes.txt --name notes",
 )
 @config_options
@@ -40,6 +49,7 @@ follow_option = click.option(
     help="Training processes; this version trains in 1.",
 )
 @follow_option
+@dry_run_option
 @click.option("--more-epochs", hidden=True)
 def train_command(
     session: Session,
@@ -49,6 +59,7 @@ def train_command(
     tags: tuple[str, ...],
     nproc_per_node: int,
     follow: bool,
+    dry_run: bool,
     more_epochs: str | None,
     **shortcuts: Any,
 ) -> int:
@@ -65,6 +76,10 @@ def train_command(
             "Leave the option out; --grad-accum-steps gives larger batches.",
         )
     settings = load(config, assignments, *shortcut_layers(shortcuts))
+    if dry_run:
+        found = session.store.estimate(settings, name=name, tags=tags, tell=note)
+        session.report(found, estimate_lines(found, screen_width()))
+        return 0
     run_id = session.store.create(
         settings, name=name, tags=tags, command=[PROGRAM, *session.arguments]
     )
