@@ -59,6 +59,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         settings=tuple(chosen.settings),
         text=chosen.text,
         minutes=chosen.minutes,
+        shares=tuple(chosen.shares),
         peer_learning_rate=chosen.peer_learning_rate,
         checkpoint=chosen.checkpoint,
         smoke=chosen.smoke,
@@ -79,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="change a setting of this program's side",
     )
-    add("--minutes", type=float, default=known.minutes, help="of training a side, in quality")
+    add("--minutes", type=float, default=known.minutes, help="of the peer's training, in quality")
+    add("--shares", type=float, nargs="+", default=known.shares, help="of these minutes, for ours")
     add("--peer-learning-rate", type=float, default=known.peer_learning_rate)
     add("--checkpoint", type=Path, help="a trained model for generation")
     add("--smoke", action="store_true", help="tiny sizes, to see that everything runs")

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from benchmarks.product import ProductSteps
 from trainer.engine import evaluation
 from trainer.engine.evaluation import Scorer
+from trainer.engine.setup import start_embedding
 from trainer.engine.trainee import Job, Trainee
 
 TURNS = 20
@@ -83,11 +84,19 @@ def _tell(contestant: Contestant) -> None:
 
 
 def product_contestant(name: str, job: Job, trainee: Trainee, looks: int = 1) -> Contestant:
-    """Let this program's real step take part; it is compiled before its time begins."""
+    """Let this program's real step take part.
+
+    It is compiled before its time begins; counting the neighbours for the first embeddings is
+    learning, and counts.
+    """
     steps = ProductSteps(job, trainee)
     steps.warm_up()
+    began = time.perf_counter()
+    start_embedding(trainee.config, trainee.tokens, trainee.model)
+    learning = time.perf_counter() - began
     judge = validation_judge(trainee, trainee.model)
-    return Contestant(name, trainee.plan.total_steps, steps.take, judge, looks)
+    total = trainee.plan.total_steps
+    return Contestant(name, total, steps.take, judge, looks, seconds=learning)
 
 
 def validation_judge(trainee: Trainee, model: Scorer) -> Callable[[], float]:

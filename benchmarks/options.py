@@ -18,6 +18,9 @@ _EQUAL_SIZE = (
 )
 """The model that is measured, as large as the peer's."""
 
+WHOLE_CONTEXT = "training.context_ramp=0"
+"""The pair that leaves sequences whole: steps that cut them are faster, the peer's do not."""
+
 _SMOKE = (
     "data.vocab_size=300",
     "model.layers=2",
@@ -39,7 +42,8 @@ class Options:
         settings: ``section.key=value`` pairs for this program's side.
         text: what to train on, as ``data.dataset_name``; None: the text that every Python carries.
         data_dir: where token files are kept from one call to the next.
-        minutes: of training for each side of ``quality``.
+        minutes: of training for the peer's side of ``quality``.
+        shares: of these minutes, each of which this program gets a training of.
         peer_learning_rate: the highest of the peer's schedule in ``quality``.
         checkpoint: a trained model for ``generation``; None: an untrained one.
         smoke: sizes so small that the figures mean nothing, to see that everything runs.
@@ -50,6 +54,7 @@ class Options:
     text: str | None = None
     data_dir: Path = Path("artifacts/benchmark-data")
     minutes: float = 2.0
+    shares: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1.0)
     peer_learning_rate: float = 6e-4
     checkpoint: Path | None = None
     smoke: bool = False

@@ -12,7 +12,7 @@ import torch
 
 from trainer.config import Config
 from trainer.engine.setup import set_up
-from trainer.engine.step import take_step
+from trainer.engine.step import cut, take_step
 from trainer.engine.trainee import Job, Trainee
 from trainer.stopping import StopFlag
 from trainer.store.recorder import Recorder
@@ -54,13 +54,15 @@ class ProductSteps:
         self._batches = trainee.batches.iterate(0, trainee.plan.total_steps)
 
     def warm_up(self) -> None:
-        """Compile, where the run is compiled; the weights do not move."""
+        """Compile each shape of a step, where the run is compiled; the weights do not move."""
         trainee = self._trainee
-        inputs, targets = (part.to(trainee.device) for part in trainee.batches.batch(0, 0))
-        with trainee.autocast():
-            loss = trainee.compiled.loss(inputs, targets)
-        torch.autograd.backward(loss)
-        trainee.optimizers.zero_grad()
+        for parts in {trainee.sequence_parts(step) for step in range(trainee.plan.total_steps)}:
+            batch = cut(trainee.batches.batch(0, 0), parts)
+            inputs, targets = (part.to(trainee.device) for part in batch)
+            with trainee.autocast():
+                loss = trainee.compiled.loss(inputs, targets)
+            torch.autograd.backward(loss)
+            trainee.optimizers.zero_grad()
 
     def take(self) -> int:
         """Train one step, wait for its loss, and return how many tokens it was."""

@@ -23,7 +23,6 @@ from benchmarks.options import Options
 from benchmarks.product import ProductSteps, a_run
 
 TITLE = "Time to quality"
-SHARES = (1 / 16, 1 / 8, 1 / 4, 1.0)
 PEER_BATCH_SIZE = 8
 LEAST_STEPS = 20
 LOOKS = 4
@@ -44,12 +43,12 @@ def measure(options: Options) -> list[Figure]:
 
 def _ours(options: Options, stack: ExitStack) -> Iterator[Contestant]:
     pace = _pace(options)
-    for share in SHARES:
+    for share in options.shares:
         seconds = share * 60 * options.minutes
         steps = f"training.max_steps={max(LEAST_STEPS, round(seconds / pace))}"
         config = options.configuration(_MANY_EPOCHS, options.compiled, steps)
         job, trainee = stack.enter_context(a_run(config, options.data_dir))
-        looks = LOOKS if share == max(SHARES) else 1
+        looks = LOOKS if share >= 1.0 else 1
         yield product_contestant(f"llm-trainer, planned for {seconds:.0f} s", job, trainee, looks)
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from benchmarks import peer
 from benchmarks.measuring import Figure, interleaved, ratios
-from benchmarks.options import Options
+from benchmarks.options import WHOLE_CONTEXT, Options
 from benchmarks.product import ProductSteps, a_run
 from trainer.engine.trainee import Trainee
 
 TITLE = "Training throughput"
 BATCH_SIZES = (8, 16)
-ROUNDS = 15
+ROUNDS = 10
 _PEER = "transformers GPT-2, fp32, eager"
 
 
@@ -46,6 +46,7 @@ def _product(
     config = options.configuration(
         f"training.batch_size={batch_size}",
         "training.grad_accum_steps=1",
+        WHOLE_CONTEXT,
         options.compiled if compiled else "training.compile=off",
     )
     job, trainee = stack.enter_context(a_run(config, options.data_dir))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.measuring import Figure, seconds
-from benchmarks.options import Options
+from benchmarks.options import WHOLE_CONTEXT, Options
 from benchmarks.product import ProductSteps, a_run
 from trainer.engine.utilisation import MatmulPeak, flops_per_token, measure_peak, utilisation
 
@@ -15,7 +15,7 @@ _FORMATS = {"off": "fp32", "bf16": "bf16"}
 
 def measure(options: Options) -> list[Figure]:
     """Measure the peaks and the step by turns, in one process and with the same threads."""
-    config = options.configuration(options.compiled)
+    config = options.configuration(options.compiled, WHOLE_CONTEXT)
     with a_run(config, options.data_dir) as (job, trainee):
         steps = ProductSteps(job, trainee)
         steps.warm_up()

@@ -51,6 +51,16 @@ def test_a_wish_that_cannot_be_met_falls_back_to_the_cpu(preference: str) -> Non
     )
 
 
+def test_only_a_gpu_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", done.append)
+    device.use(torch.device("cpu"))
+    assert done == []
+    device.use(torch.device("cuda:1"))
+    assert done == [torch.device("cuda:1"), "high"]
+
+
 def test_a_strict_wish_is_refused_with_what_there_is() -> None:
     with pytest.raises(DeviceError) as refused:
         select("H100", True, [CPU, A30])

@@ -58,6 +58,26 @@ def test_a_resumed_run_is_the_uninterrupted_run(bench: Bench, stop_at: int) -> N
         ]
 
 
+@pytest.mark.parametrize("stop_at", [2, 4])
+def test_a_context_that_grows_is_resumed_where_it_was(bench: Bench, stop_at: int) -> None:
+    settings = ("training.seq_length=64", "training.max_steps=8", "training.context_ramp=0.5")
+    whole = bench.run(*settings)
+    parts = bench.run(*settings, stop_at=stop_at)
+    bench.train(parts, source="latest")
+    assert bench.points(parts) == bench.points(whole)
+    assert same(model_of(parts), model_of(whole))
+    never_cut = bench.run(*settings[:2], "training.context_ramp=0")
+    assert bench.losses(never_cut)[0] != bench.losses(whole)[0]
+
+
+def test_embeddings_begin_from_the_text_where_that_is_asked_for(bench: Bench) -> None:
+    counted, random = (
+        bench.run(f"model.embedding_init={how}", "training.max_steps=1", "training.epochs=1")
+        for how in ("cooccurrence", "normal")
+    )
+    assert bench.losses(counted) != bench.losses(random)
+
+
 def test_more_epochs_go_on_with_the_same_curve(bench: Bench) -> None:
     run = bench.run("training.max_steps=8")
     before = bench.losses(run)
@@ -125,9 +145,10 @@ def test_a_checkpoint_of_another_size_does_not_fit(bench: Bench) -> None:
         bench.train(run, source="latest")
 
 
-def test_a_batch_larger_than_the_text_is_refused_with_numbers(bench: Bench) -> None:
-    with pytest.raises(DataError, match=r"training\.batch_size"):
-        bench.run("training.batch_size=60000")
+@pytest.mark.parametrize("too_much", ["training.batch_size=60000", "training.seq_length=30000"])
+def test_a_step_larger_than_the_text_is_refused_with_numbers(bench: Bench, too_much: str) -> None:
+    with pytest.raises(DataError, match=too_much.replace("=", " ")):
+        bench.run(too_much)
 
 
 def test_seeds_of_steps_differ() -> None:

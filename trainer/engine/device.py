@@ -147,6 +147,16 @@ def _build_note() -> str:
     return "" if torch.version.cuda else f" (torch {torch.__version__} is built without CUDA)"
 
 
+def use(device: torch.device) -> None:
+    """Make a GPU the one that is meant, and let it multiply fp32 in its tensor cores (TF32).
+
+    That keeps 10 bits of a factor, as fp16 does, and is several times faster; sums stay fp32.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")
+
+
 def uuid(device: torch.device) -> str | None:
     """Return the identity by which NVML knows a GPU, or None for the CPU."""
     if device.type != "cuda":

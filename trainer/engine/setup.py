@@ -37,8 +37,7 @@ def set_up(job: Job, started_at: float) -> Trainee:
     saved = _load_checkpoint(job)
     chosen = device.choose(config.device.preference, config.device.strict)
     place = torch.device(chosen.device)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+    device.use(place)
     precision, why = _choose_precision(config, place, saved)
     recorder.update(device=chosen.device, device_name=chosen.name, precision=precision)
     recorder.event("device", f"Training on {chosen.name} ({chosen.device}): {chosen.reason}")
@@ -54,9 +53,9 @@ def set_up(job: Job, started_at: float) -> Trainee:
     scaler = torch.amp.GradScaler(place.type, enabled=precision == "fp16")
     if saved is not None:
         restore(saved, model, optimizers, scaler)
-    elif config.model.embedding_init == "cooccurrence":
+    else:
         phase(job, "counting neighbours")
-        _start_embedding(config, tokens, model)
+        start_embedding(config, tokens, model)
     plan = _make_plan(config, batches)
     standing = _standing(saved, place)
     trainee = Trainee(
@@ -161,8 +160,10 @@ def _build_model(
     return model, build_optimizers(model, config.training, place, precision, embedding_ratio=ratio)
 
 
-def _start_embedding(config: Config, tokens: TokenizedCorpus, model: GPT) -> None:
-    """Give a new model its first embeddings from the training text."""
+def start_embedding(config: Config, tokens: TokenizedCorpus, model: GPT) -> None:
+    """Give a new model its first embeddings from the training text, where that is asked for."""
+    if config.model.embedding_init == "normal":
+        return
     weight = model.embedding.weight
     first = cooccurrence.embedding(
         tokens.splits["train"].tokens,

@@ -46,7 +46,7 @@ _ENDINGS: dict[FinishReason, str] = {
     "generate",
     "generate --run-id latest --prompt 'The history of'",
     "generate --run-id latest --prompt - --top-k 50 < opening.txt",
-    "generate --run-id latest --prompt 'In 1990' --n 4 --seed 1 --stop '.'",
+    "generate --run-id latest --prompt 'In 1990' --n 4 --stop '.'",
 )
 @run_id_option()
 @click.option(
