@@ -179,7 +179,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
     precision: Annotated[
         Precision,
-        _basic("Number format of the matrix products: auto, off (fp32, on a GPU TF32), fp16 or bf16."),
+        _basic(
+            "Number format of the matrix products: auto, off (fp32, on a GPU TF32), fp16 or bf16."
+        ),
     ] = "auto"
     compile: Annotated[
         CompileMode,

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.config import ModelShape
 from trainer.engine import cross_entropy
 from trainer.engine.cross_entropy import linear_cross_entropy, token_cross_entropy
-from trainer.engine.model import GPT, rotary_tables, rotate
+from trainer.engine.model import GPT, Dropout, rotary_tables, rotate
 
 SHAPE = ModelShape(layers=2, width=32, heads=4, kv_heads=2, hidden=48)
 VOCAB_SIZE, CONTEXT = 61, 16
@@ -165,3 +165,31 @@ def test_the_loss_compiles_as_one_graph(model: GPT) -> None:
     expected = torch.autograd.grad(model.loss(tokens, tokens), list(model.parameters()))
     found = torch.autograd.grad(compiled(tokens, tokens), list(model.parameters()))
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_mean(share: float) -> None:
+    torch.manual_seed(1)
+    dropped = Dropout(share)(torch.ones(400, 501))
+    assert float((dropped == 0).float().mean()) == pytest.approx(share, abs=0.005)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.01)
+    # What stays is scaled alike.
+    assert dropped.unique().tolist() == [0.0, pytest.approx(1 / (1 - share), rel=1e-4)]
+
+
+def test_dropout_is_of_the_seed_and_only_of_training() -> None:
+    layer, x = Dropout(0.3), torch.ones(3, 7)
+    masks = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        masks.append(layer(x))
+    assert torch.equal(*masks)
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_a_dropped_value_gets_no_gradient() -> None:
+    x = torch.ones(10, 10, requires_grad=True)
+    y = Dropout(0.5)(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, y.detach())

@@ -70,17 +70,43 @@ def _sum_and_gradients(
     total = torch.zeros((), dtype=torch.float32, device=features.device)
     by_features = torch.empty_like(features)
     by_weight = torch.zeros_like(weight, dtype=torch.float32)
-    rows = _rows_at_once(features.device.type, weight.shape[0])
+    rows = min(_rows_at_once(features.device.type, weight.shape[0]), len(features))
+    # One buffer for all chunks and all that becomes of their logits: memory that is taken anew
+    # is cleared by the system first, which takes as long as the softmax.
+    buffer = features.new_empty((rows, weight.shape[0]), dtype=torch.float32)
     for first in range(0, len(features), rows):
         x, y = features[first : first + rows], targets[first : first + rows, None]
-        log_p = F.log_softmax((x @ weight.T).float(), dim=-1)
-        total -= log_p.gather(1, y).sum()
-        by_logits = log_p.exp_()
-        by_logits.scatter_add_(1, y, by_logits.new_full(y.shape, -1.0))
-        by_logits = by_logits.to(x.dtype)
-        by_features[first : first + rows] = by_logits @ weight
-        by_weight += by_logits.T @ x
+        values = buffer[: len(x)]
+        total += _to_gradients_(_logits_into(values, x, weight), y)
+        by_logits = values.to(x.dtype)
+        torch.mm(by_logits, weight, out=by_features[first : first + rows])
+        _add_product(by_weight, by_logits.t(), x)
     return total, by_features, by_weight
+
+
+def _logits_into(buffer: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    if x.dtype == torch.float32:
+        return torch.mm(x, weight.t(), out=buffer)
+    return buffer.copy_(x @ weight.t())
+
+
+def _to_gradients_(logits: Tensor, targets: Tensor) -> Tensor:
+    """Turn logits (N, V) in place into softmax minus one-hot and return their summed loss.
+
+    Args:
+        targets: (N, 1).
+    """
+    wanted, highest = logits.gather(1, targets), logits.amax(1, keepdim=True)
+    sums = logits.sub_(highest).exp_().sum(1, keepdim=True)
+    logits.div_(sums).scatter_add_(1, targets, logits.new_full(targets.shape, -1.0))
+    return (sums.log() + highest - wanted).sum()
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    if a.dtype == total.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
 
 
 @_sum_and_gradients.register_fake
