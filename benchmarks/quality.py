@@ -25,7 +25,7 @@ from benchmarks.product import ProductSteps, a_run
 TITLE = "Time to quality"
 PEER_BATCH_SIZE = 8
 LEAST_STEPS = 20
-LOOKS = 4
+LOOKS = 2
 _MANY_EPOCHS = "training.epochs=1000"
 
 
