@@ -141,6 +141,19 @@ def test_what_is_not_an_assignment_is_refused(pair: str) -> None:
         assignments([pair])
 
 
+def test_a_fallback_stays_behind_when_another_text_is_chosen_later() -> None:
+    file = Layer("file", {"data.dataset_name": "wikitext-2", "data.fallback": "python-docs"})
+    assert build(file).data.fallback == "python-docs"
+    assert build(file, assignments(["data.dataset_name=owner/name"])).data.fallback is None
+    both = assignments(["data.dataset_name=owner/name", "data.fallback=python-docs"])
+    assert build(file, both).data.fallback == "python-docs"
+
+
+def test_limits_are_told_to_the_last_digit() -> None:
+    seed = configuration.SETTINGS["training.seed"]
+    assert seed.allowed == "a whole number from 0 to 9223372036854775807"
+
+
 def test_a_preset_chosen_later_wins_over_sizes_chosen_before() -> None:
     stored = configuration.resolved(Config())
     config = build(

@@ -390,7 +390,7 @@ class Setting:
 
 
 def _plain_number(value: float) -> str:
-    return f"{value:.0f}" if value == int(value) else f"{value:g}"
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 _KINDS: dict[type, Literal["int", "float", "bool", "str"]] = {
@@ -564,6 +564,9 @@ def build(*layers: Layer) -> Config:
             # A preset chosen later would otherwise be overruled by sizes spelled out before it.
             for name in _SIZE_KEYS:
                 values.pop(f"model.{name}", None)
+        if "data.dataset_name" in layer.values:
+            # What may stand in for one data set does not stand in for another, chosen later.
+            values.pop("data.fallback", None)
         for key, raw in layer.values.items():
             fault, value = _check_value(layer.source, key, raw)
             if fault:

@@ -27,6 +27,7 @@ FOUND: estimates.Estimate = {
     "device_name": "Some CPU",
     "precision": "bf16",
     "compile": True,
+    "notices": ["The text supports a vocabulary of 325 entries, not data.vocab_size = 4,096."],
     "seconds": {
         "starting": 4.0,
         "compiling": 15.0,
@@ -50,12 +51,13 @@ def test_the_estimate_in_words() -> None:
                 ),
                 ("memory", "700.0 MiB for the training process"),
                 ("model", "2.56 M parameters"),
-                ("text", "799 k tokens of WikiText-2 (raw)"),
+                ("tokens", "799 k to train on, of WikiText-2 (raw)"),
                 ("steps", "390 (1,300 an epoch, 0.30 epochs)"),
                 ("speed", "6,144 tok/s, precision bf16, compiled"),
                 ("device", "cpu (Some CPU)"),
             ]
         ),
+        "The text supports a vocabulary of 325 entries, not data.vocab_size = 4,096.",
     ]
 
 

@@ -21,13 +21,14 @@ def estimate_lines(found: Estimate, width: int) -> list[str]:
                 ("time", _time(found)),
                 ("memory", f"{formats.size(found['estimated_memory_bytes'])} {_where(found)}"),
                 ("model", f"{formats.count(found['parameters'])} parameters"),
-                ("text", f"{formats.count(found['tokens'])} tokens of {found['dataset']}"),
+                ("tokens", f"{formats.count(found['tokens'])} to train on, of {found['dataset']}"),
                 ("steps", f"{steps:,} ({per_epoch:,} an epoch, {steps / per_epoch:.2f} epochs)"),
                 ("speed", _speed(found)),
                 ("device", f"{found['device']} ({found['device_name']})"),
             ],
             width,
         ),
+        *found["notices"],
     ]
 
 

@@ -148,6 +148,7 @@ def estimate(job: Job, trainee: Trainee, imports_seconds: float) -> dict[str, An
         "device_name": job.recorder.state.device_name,
         "precision": trainee.precision,
         "compile": trainee.compiled.active,
+        "notices": job.recorder.state.notices,
         "seconds": {
             "starting": starting_seconds,
             "compiling": compiling_seconds,

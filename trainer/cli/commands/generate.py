@@ -55,8 +55,8 @@ _ENDINGS: dict[FinishReason, str] = {
     required=True,
     help="The beginning; '-' reads standard input. The model reads as much of its end as it can.",
 )
-@click.option("--max-new-tokens", type=int, metavar="N", help="Most tokens to write.")
-@click.option("--temperature", type=float, metavar="X", help="0: always the likeliest token.")
+@click.option("--max-new-tokens", type=int, metavar="N", help="Most tokens to write [200].")
+@click.option("--temperature", type=float, metavar="X", help="0: always the likeliest token [0.8].")
 @click.option("--top-k", type=int, metavar="N", help="Choose among the N likeliest tokens.")
 @click.option("--top-p", type=float, metavar="X", help="Choose among tokens of this total share.")
 @click.option("--min-p", type=float, metavar="X", help="Leave out tokens below X of the likeliest.")

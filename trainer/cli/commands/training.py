@@ -118,7 +118,7 @@ def started(session: Session, run_id: str, config: Config) -> list[str]:
         length += f", at most {training.max_steps:,} steps"
     return [
         f"Started run {run_id}.",
-        f"It trains {parameters} parameters on {data.get('used')} for {length}.",
+        f"It trains up to {parameters} parameters on {data.get('used')} for {length}.",
         *([data["reason"]] if data.get("reason") else []),
         *expectations(session.store.config(run_id)),
         "",
@@ -167,7 +167,7 @@ def _follow(session: Session, run: Run) -> int:
     type=click.IntRange(0, 100_000),
     default=0,
     metavar="N",
-    help="Epochs to add to the plan.",
+    help="Epochs to add; the learning rate warms up and decays once more.",
 )
 @click.option(
     "--from",
