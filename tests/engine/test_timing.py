@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from trainer.engine.timing import (
@@ -26,10 +28,10 @@ def plan(
 
 
 def test_max_steps_ends_a_run_early_and_never_late() -> None:
-    common = {"steps_per_epoch": 10, "epochs": 3, "evaluate_every": None, "save_every": None}
-    assert Plan.of(max_steps=None, **common).total_steps == 30  # type: ignore[arg-type]
-    assert Plan.of(max_steps=7, **common).total_steps == 7  # type: ignore[arg-type]
-    assert Plan.of(max_steps=99, **common).total_steps == 30  # type: ignore[arg-type]
+    of = partial(Plan.of, steps_per_epoch=10, epochs=3, evaluate_every=None, save_every=None)
+    assert of(max_steps=None).total_steps == 30
+    assert of(max_steps=7).total_steps == 7
+    assert of(max_steps=99).total_steps == 30
 
 
 @pytest.mark.parametrize(("step", "number"), [(0, 1), (1, 1), (10, 1), (11, 2), (20, 2), (30, 3)])
@@ -164,10 +166,10 @@ def test_throughput_without_a_time_is_unknown() -> None:
 
 
 def test_an_evaluation_that_was_never_timed_is_as_many_windows() -> None:
-    windows = {"seq_length": 100, "stride": 50, "window_seconds": 0.5}
-    assert evaluation_seconds(1101, **windows) == 0.5 * (1 + 20)  # type: ignore[arg-type]
-    assert evaluation_seconds(1102, **windows) == 0.5 * (1 + 21)  # type: ignore[arg-type]
-    assert evaluation_seconds(60, **windows) == 0.5  # type: ignore[arg-type]
+    seconds = partial(evaluation_seconds, seq_length=100, stride=50, window_seconds=0.5)
+    assert seconds(1101) == 0.5 * (1 + 20)
+    assert seconds(1102) == 0.5 * (1 + 21)
+    assert seconds(60) == 0.5
 
 
 def test_a_checkpoint_that_was_never_timed_is_guessed_from_its_size() -> None:

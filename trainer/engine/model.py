@@ -35,7 +35,7 @@ class GPT(nn.Module):
         context: most tokens that the model can see at once.
         dropout: share of activations dropped while training: of the embeddings, and of what each
             part adds to the residual stream. Not of the attention weights: a CPU's fused attention
-            cannot do that, and without it a step takes a third longer.
+            cannot do that, and the other way is slower.
     """
 
     def __init__(
