@@ -15,15 +15,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from trainer import config as configuration
+from trainer.annotating import check_annotations, read_annotations
 from trainer.config import Config
 from trainer.errors import ConflictError, NotFoundError, StoreError, UsageError
 from trainer.launch import create_run, owned_elsewhere, restart_run
+from trainer.listing import check_listing, in_order, matches, position
 from trainer.store import lock, process
+from trainer.store.checkpoints import (
+    CHECKPOINT_SOURCES,
+    Checkpoint,
+    is_checkpoint_name,
+    list_checkpoints,
+)
 from trainer.store.files import read_record, replace_file, sync_folder, write_record
 from trainer.store.metrics import MetricsReader
 from trainer.store.records import (
@@ -36,6 +44,7 @@ from trainer.store.records import (
     Status,
     now,
 )
+from trainer.store.truth import told_truly
 from trainer.store.workspace import RunPaths, Workspace, is_run_id
 
 __all__ = ["Checkpoint", "Run", "RunPage", "RunStore", "Workspace"]
@@ -45,10 +54,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CHECKPOINT_SOURCES = "latest, best or epoch-<n>"
-MAX_NAME_LENGTH = 120
-MAX_TAG_LENGTH = 40
-MAX_NOTES_LENGTH = 20_000
 STOP_ACKNOWLEDGE_SECONDS = 1.5
 UNDO_SECONDS = 24 * 3600.0
 """How long a deleted run can be brought back."""
@@ -94,32 +99,6 @@ class RunPage:
     runs: list[Run]
     total: int
     next: str | None
-
-
-class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a checkpoint without opening it, from the JSON file beside it."""
-
-    name: str
-    step: int
-    epoch: int
-    val_loss: float | None = None
-    val_word_perplexity: float | None = None
-    bytes: int = 0
-    saved_at: str | None = None
-    sha256: str | None = None
-
-
-SORTS: dict[str, Callable[[Run], Any]] = {
-    "created": lambda run: run.run_id,
-    "name": lambda run: run.title.lower(),
-    "status": lambda run: run.status,
-    "val_loss": lambda run: run.state.best_val_loss,
-    "perplexity": lambda run: run.state.best_val_word_perplexity,
-    "train_loss": lambda run: run.state.train_loss,
-    "speed": lambda run: run.state.tokens_per_second,
-    "elapsed": lambda run: run.state.elapsed_seconds,
-}
-"""What a list can be sorted by; a leading ``-`` turns the order round."""
 
 
 class RunStore:
@@ -173,7 +152,7 @@ class RunStore:
                 f"There is no run '{run_id}' in {self.workspace.home}.",
                 "See 'llm-trainer status' for the runs there are.",
             ) from None
-        return Run(told_truly(state, paths), _read_annotations(paths), paths)
+        return Run(told_truly(state, paths), read_annotations(paths), paths)
 
     def list(
         self,
@@ -204,7 +183,7 @@ class RunStore:
         runs = [run for run in self._all() if run.annotations.archived == archived]
         runs = [run for run in runs if matches(run, status=status, query=query, tag=tag)]
         ordered = in_order(runs, sort)
-        first = _position(ordered, cursor)
+        first = position(ordered, cursor)
         page = ordered[first : first + limit]
         more = first + limit < len(ordered)
         return RunPage(page, len(ordered), page[-1].run_id if more else None)
@@ -245,9 +224,7 @@ class RunStore:
 
     def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
         """List the run's checkpoints: latest, best, then epochs from the newest."""
-        folder = self.get(run_id).paths.checkpoints
-        found = [_read_sidecar(path) for path in folder.glob("*.pt.json")]
-        return sorted((c for c in found if c is not None), key=_checkpoint_order)
+        return list_checkpoints(self.get(run_id).paths.checkpoints)
 
     def checkpoint_path(self, run_id: str, name: str = "latest") -> Path:
         """Return the file of a checkpoint.
@@ -256,9 +233,7 @@ class RunStore:
             UsageError: the name is not latest, best or epoch-<n>.
             NotFoundError: there is no such checkpoint.
         """
-        if name not in ("latest", "best") and not (
-            name.startswith("epoch-") and name[6:].isascii() and name[6:].isdecimal()
-        ):
+        if not is_checkpoint_name(name):
             raise UsageError(f"'{name[:80]}' is not a checkpoint.", f"Use {CHECKPOINT_SOURCES}.")
         path = self.get(run_id).paths.checkpoint(name)
         if not path.is_file():
@@ -416,7 +391,7 @@ class RunStore:
         check_annotations(name=name, tags=[*add_tags, *(tags or ())], notes=notes)
         paths = self.get(run_id).paths
         with lock.exclusive(paths.annotations_lock):
-            old = _read_annotations(paths)
+            old = read_annotations(paths)
             kept = [tag for tag in (old.tags if tags is None else tags) if tag not in remove_tags]
             new = Annotations(
                 name=old.name if name is None else name or None,
@@ -480,52 +455,6 @@ class RunStore:
 # ---------------------------------------------------------------------- pure parts and helpers
 
 
-def told_truly(state: State, paths: RunPaths) -> State:
-    """Return the state with the status that is true now.
-
-    A run whose file says active is interrupted when its process is gone and nobody holds its lock.
-    """
-    if state.status not in ACTIVE or process.is_alive(state.process) or lock.is_held(paths.lock):
-        return state
-    # The worker may have said goodbye between the two looks.
-    latest = read_record(paths.state, State)
-    if latest.status not in ACTIVE or process.is_alive(latest.process):
-        return latest
-    return msgspec.structs.replace(
-        latest,
-        status="interrupted",
-        phase=None,
-        progress=None,
-        process=None,
-        eta_seconds=None,
-        error=interruption(latest, paths),
-    )
-
-
-def interruption(state: State, paths: RunPaths) -> ErrorRecord:
-    """Say what is known of a process that vanished, and what can be done about it."""
-    who = f"The training process {state.process.pid}" if state.process else "The training process"
-    if _was_killed_on_request(paths):
-        message = f"{who} was ended at once, as was asked for."
-    else:
-        heard = f", last heard of at {state.heartbeat_at}" if state.heartbeat_at else ""
-        rebooted = state.process is not None and state.process.boot_id != process.boot_id()
-        why = "the machine was restarted" if rebooted else "it was killed, or ran out of memory"
-        message = f"{who} is gone without a goodbye{heard}: {why}."
-    if paths.checkpoint("latest").exists():
-        hint = "Resume the run to go on from its last checkpoint; worker.log may say more."
-    else:
-        hint = "It had saved no checkpoint yet: start it anew with its own config.toml."
-    return ErrorRecord(kind="interrupted", message=message, hint=hint)
-
-
-def _was_killed_on_request(paths: RunPaths) -> bool:
-    try:
-        return bool(json.loads(paths.stop_request.read_bytes())["now"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def extended(config: Config, state: State, more_epochs: int) -> Config:
     """Return the configuration of a run that gets more epochs.
 
@@ -547,66 +476,6 @@ def extended(config: Config, state: State, more_epochs: int) -> Config:
         )
     max_steps = (state.total_steps or training.max_steps) + more_epochs * state.steps_per_epoch
     return configuration.replace(config, training__epochs=epochs, training__max_steps=max_steps)
-
-
-def matches(run: Run, *, status: str | None, query: str, tag: str | None) -> bool:
-    """Say whether a run belongs in a filtered list."""
-    if status is not None and status != run.status and not (status == "active" and run.active):
-        return False
-    if tag is not None and tag not in run.annotations.tags:
-        return False
-    state, notes = run.state, run.annotations
-    haystack = [run.run_id, notes.name, *notes.tags, state.dataset, state.device_name, run.status]
-    text = " ".join(part for part in haystack if part).lower()
-    return all(word in text for word in query.lower().split())
-
-
-def in_order(runs: Sequence[Run], sort: str) -> list[Run]:
-    """Sort runs; those that lack the value come last either way, pinned ones first."""
-    key = SORTS[sort.removeprefix("-")]
-    known = [run for run in runs if key(run) is not None]
-    unknown = [run for run in runs if key(run) is None]
-    known.sort(key=key, reverse=sort.startswith("-"))
-    return sorted([*known, *unknown], key=lambda run: not run.annotations.pinned)
-
-
-def check_listing(status: str | None, sort: str, limit: int) -> None:
-    """Refuse a list that cannot be.
-
-    Raises:
-        UsageError: with what is allowed.
-    """
-    statuses = (*get_args(Status), "active")
-    if status is not None and status not in statuses:
-        raise UsageError(f"'{status[:80]}' is not a status.", f"There are: {', '.join(statuses)}.")
-    if sort.removeprefix("-") not in SORTS:
-        raise UsageError(f"'{sort[:80]}' is not a sort.", f"There are: {', '.join(SORTS)}.")
-    if not 1 <= limit <= 1000:
-        raise UsageError(f"limit = {limit} is not from 1 to 1000.")
-
-
-def check_annotations(
-    *, name: str | None = None, tags: Sequence[str] = (), notes: str | None = None
-) -> None:
-    """Refuse names, tags and notes that would break a table or a filter.
-
-    Raises:
-        UsageError: with the limit.
-    """
-    _check_line("name", name or "", MAX_NAME_LENGTH)
-    for tag in tags:
-        _check_line("tag", tag, MAX_TAG_LENGTH)
-        if not tag.strip() or tag != tag.strip():
-            raise UsageError(f"The tag '{tag}' is empty or begins or ends with a space.")
-    if notes is not None and len(notes) > MAX_NOTES_LENGTH:
-        raise UsageError(f"The notes are longer than {MAX_NOTES_LENGTH} characters.")
-
-
-def _check_line(what: str, text: str, longest: int) -> None:
-    if len(text) > longest:
-        raise UsageError(f"The {what} is longer than {longest} characters.")
-    if not text.isprintable():
-        raise UsageError(f"The {what} holds characters that cannot be printed.")
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -635,22 +504,6 @@ def _request_stop(paths: RunPaths, *, at_once: bool) -> None:
         raise StoreError(f"The stop request cannot be written: {error.strerror}.") from error
 
 
-def _position(runs: Sequence[Run], cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    for index, run in enumerate(runs):
-        if run.run_id == cursor:
-            return index + 1
-    raise UsageError(f"'{cursor[:80]}' is not a cursor of this list.", "Start from the first page.")
-
-
-def _read_annotations(paths: RunPaths) -> Annotations:
-    try:
-        return read_record(paths.annotations, Annotations)
-    except FileNotFoundError:
-        return Annotations()
-
-
 def _unreadable(paths: RunPaths, error: StoreError) -> Run:
     """Show a run whose files are damaged instead of hiding it, or failing the whole list."""
     record = ErrorRecord(kind=error.kind, message=error.message, hint=error.hint)
@@ -658,21 +511,6 @@ def _unreadable(paths: RunPaths, error: StoreError) -> Run:
         run_id=paths.run_id, status="failed", error=record, created_at=now(), updated_at=now()
     )
     return Run(state, Annotations(), paths)
-
-
-def _read_sidecar(path: Path) -> Checkpoint | None:
-    name = path.name.removesuffix(".pt.json")
-    try:
-        raw = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        checkpoint = msgspec.convert(raw | {"name": name}, Checkpoint)
-    except (OSError, msgspec.DecodeError, msgspec.ValidationError):
-        return None  # Half written, or being replaced: it shows again at the next look.
-    return checkpoint if path.with_suffix("").exists() else None
-
-
-def _checkpoint_order(checkpoint: Checkpoint) -> tuple[int, int]:
-    rank = {"latest": 0, "best": 1}.get(checkpoint.name, 2)
-    return rank, -checkpoint.step
 
 
 def _move(source: Path, target: Path) -> None:

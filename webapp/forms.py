@@ -11,6 +11,7 @@ import msgspec
 
 from trainer import config as configuration
 from trainer import formats
+from trainer.annotating import check_annotations
 from trainer.config import SECTIONS, SETTINGS, Config, Layer, ModelShape, Setting, model_shape
 from trainer.datasource import DatasetNameError, check_at_launch
 from trainer.errors import (
@@ -21,7 +22,6 @@ from trainer.errors import (
     TrainerError,
     UsageError,
 )
-from trainer.runs import check_annotations
 from trainer.store.records import Annotations
 from trainer.store.workspace import is_run_id
 

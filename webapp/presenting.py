@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import SECTIONS, SETTINGS, Config, Setting
-from trainer.runs import Checkpoint, Run, phase_words, progress_percent
+from trainer.runs import Run, phase_words, progress_percent
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
 
 Tone = Literal["quiet", "busy", "active", "good", "warning", "bad"]

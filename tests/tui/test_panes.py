@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tests.conftest import CREATED_AT, MakeRun
 from tests.tui.conftest import GIB, GPU, HOST, NOW
-from trainer.runs import Checkpoint
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ErrorRecord, State
 from trainer.telemetry import HostReading
 from trainer.tui import (

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import CREATED_AT, MakeRun
 from trainer.config import Config
-from trainer.runs import Checkpoint
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ErrorRecord, Progress, State
 from trainer.tui import wording
 

@@ -15,7 +15,7 @@ from tests.conftest import CREATED_AT, MakeRun
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import Config, Layer
-from trainer.runs import Checkpoint
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import State
 from webapp import presenting
 from webapp.presenting import Cell, ListView
@@ -91,7 +91,7 @@ def test_chosen_columns_stay_chosen_and_the_name_is_always_there() -> None:
 
 
 def test_every_sort_of_a_column_is_one_of_the_store() -> None:
-    from trainer.runs import SORTS
+    from trainer.listing import SORTS
 
     assert {column.sort for column in presenting.COLUMNS} - {None} <= SORTS.keys()
 

@@ -8,7 +8,8 @@ from typing import Any
 from trainer import formats
 from trainer.cli.output import aligned, bar, emphasis, faint, harmless
 from trainer.cli.table import Column, render
-from trainer.runs import Checkpoint, Run, phase_words, progress_percent
+from trainer.runs import Run, phase_words, progress_percent
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
 from trainer.telemetry import GpuReading
 

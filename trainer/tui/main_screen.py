@@ -13,7 +13,8 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from trainer.runs import Run, RunStore, matches
+from trainer.listing import matches
+from trainer.runs import Run, RunStore
 from trainer.store.records import ACTIVE, Status
 from trainer.tui import wording
 from trainer.tui.filter_bar import FilterBar

@@ -12,7 +12,8 @@ from typing import Any
 
 from trainer import config as configuration
 from trainer.errors import StoreError, TrainerError
-from trainer.runs import Checkpoint, Run, RunStore
+from trainer.runs import Run, RunStore
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.metrics import MetricsReader
 from trainer.store.records import ProcessRecord
 from trainer.tui.curves import NO_CURVES, Curves, read_curves

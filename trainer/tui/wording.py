@@ -6,7 +6,8 @@ from datetime import datetime
 
 from trainer import formats
 from trainer.config import Config, model_shape
-from trainer.runs import Checkpoint, Run, progress_percent
+from trainer.runs import Run, progress_percent
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
 
 STATUS_STYLES: dict[Status, str] = {

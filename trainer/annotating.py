@@ -1,0 +1,46 @@
+"""What people say about a run: its name, tags and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.errors import UsageError
+from trainer.store.files import read_record
+from trainer.store.records import Annotations
+from trainer.store.workspace import RunPaths
+
+MAX_NAME_LENGTH = 120
+MAX_TAG_LENGTH = 40
+MAX_NOTES_LENGTH = 20_000
+
+
+def read_annotations(paths: RunPaths) -> Annotations:
+    """Read what was said of a run; nothing was said where there is no file."""
+    try:
+        return read_record(paths.annotations, Annotations)
+    except FileNotFoundError:
+        return Annotations()
+
+
+def check_annotations(
+    *, name: str | None = None, tags: Sequence[str] = (), notes: str | None = None
+) -> None:
+    """Refuse names, tags and notes that would break a table or a filter.
+
+    Raises:
+        UsageError: with the limit.
+    """
+    _check_line("name", name or "", MAX_NAME_LENGTH)
+    for tag in tags:
+        _check_line("tag", tag, MAX_TAG_LENGTH)
+        if not tag.strip() or tag != tag.strip():
+            raise UsageError(f"The tag '{tag}' is empty or begins or ends with a space.")
+    if notes is not None and len(notes) > MAX_NOTES_LENGTH:
+        raise UsageError(f"The notes are longer than {MAX_NOTES_LENGTH} characters.")
+
+
+def _check_line(what: str, text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise UsageError(f"The {what} is longer than {longest} characters.")
+    if not text.isprintable():
+        raise UsageError(f"The {what} holds characters that cannot be printed.")
