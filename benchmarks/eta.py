@@ -155,10 +155,11 @@ def expected_costs(messages: Sequence[str]) -> Costs:
     costs = Costs()
     for message in messages:
         if message.startswith("An evaluation is expected"):
-            evaluation, keeping, save = map(float, re.findall(r"(\d+\.\d+) s", message))
+            evaluation, keeping, save, writing = map(float, re.findall(r"(\d+\.\d+) s", message))
             costs.evaluation.expect(evaluation)
             costs.keeping.expect(keeping)
             costs.save.expect(save)
+            costs.writing.expect(writing)
     return costs
 
 

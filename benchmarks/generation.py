@@ -55,6 +55,7 @@ def measure(options: Options) -> list[Figure]:
 def _checkpoint(options: Options) -> Iterator[Path]:
     with a_run(options.configuration("training.compile=off"), options.data_dir) as (job, trainee):
         save(job, trainee)
+        trainee.saver.close()
         path = job.paths.checkpoint("latest")
         if options.checkpoint is not None:
             path.write_bytes(options.checkpoint.read_bytes())

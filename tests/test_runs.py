@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.conftest import MakeRun
 from trainer import config as configuration
 from trainer.config import Config, assignments, build
 from trainer.errors import ConflictError, NotFoundError, UsageError
-from trainer.runs import RunStore, extended, phase_words, progress_percent, tail
+from trainer.runs import RunStore, extended, phase_words, progress_percent, tail, warning
 from trainer.store import process
 from trainer.store.files import write_record
 from trainer.store.lock import RunLock
-from trainer.store.records import Progress, State
+from trainer.store.records import ErrorRecord, Progress, State
+from trainer.store.stop_request import StopRequest, write_stop_request
 
 
 def me() -> object:
@@ -143,7 +146,7 @@ def test_what_is_advised_depends_on_whether_there_is_a_checkpoint(
 
 def test_a_run_that_was_killed_on_request_says_so(store: RunStore, make_run: MakeRun) -> None:
     run = make_run(status="running")
-    run.paths.stop_request.write_text('{"now": true}')
+    write_stop_request(run.paths, StopRequest.made_now(0.0, killed_for="request"))
     error = store.get(run.run_id).state.error
     assert error is not None
     assert "as was asked for" in error.message
@@ -184,6 +187,20 @@ def test_a_missing_checkpoint_is_told_with_those_there_are(
     with_checkpoint(run.paths.checkpoints)
     with pytest.raises(NotFoundError, match="There is: latest"):
         store.checkpoint_path(run.run_id, "epoch-9")
+
+
+def test_a_run_without_its_latest_is_resumed_from_what_there_is(
+    store: RunStore, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = make_run(status="stopped"), []
+    monkeypatch.setattr("trainer.runs.restart_run", lambda *given, **named: asked.append(given[-1]))
+    with pytest.raises(NotFoundError, match="no checkpoint 'latest'"):
+        store.resume(run.run_id)
+    with_checkpoint(run.paths.checkpoints, "epoch-1")
+    store.resume(run.run_id)
+    assert asked == ["latest"]
+    with pytest.raises(NotFoundError, match="no checkpoint 'best'"):
+        store.resume(run.run_id, source="best")
 
 
 @pytest.mark.parametrize("name", ["../latest", "epoch-", "epoch-1/..", "epoch-²", "x", ""])
@@ -374,3 +391,13 @@ def test_a_record_of_state_survives_unknown_fields_of_a_later_patch(
     run.paths.state.write_text(json.dumps(raw | {"new_field": 1}))
     assert store.get(run.run_id).status == "completed"
     write_record(run.paths.state, run.state)
+
+
+def test_what_a_list_must_not_hide(make_run: MakeRun) -> None:
+    run = make_run()
+    assert warning(run) is None
+    assert warning(replace(run, trouble="No space.")) == ("cannot be written", "No space.")
+    assert warning(replace(run, damage=("Name is lost.",))) == ("damaged", "Name is lost.")
+    error = ErrorRecord(kind="store", message="It is damaged.", hint="Resume it.")
+    damaged = replace(run, state=msgspec.structs.replace(run.state, error=error))
+    assert warning(damaged) == ("damaged", "It is damaged. Resume it.")

@@ -1,15 +1,28 @@
-"""How a run is asked to end."""
+"""How a run is asked to end, and is ended when it does not."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.conftest import MakeRun
+from trainer import deadline
+from trainer.errors import ConflictError, StoreError
+from trainer.runs import Run, RunStore
 from trainer.stopping import StopFlag, StopRequested
+from trainer.store import process
+from trainer.store.lock import RunLock
+from trainer.store.records import ProcessRecord
+from trainer.store.stop_request import StopRequest, read_stop_request, write_stop_request
 
 
 @pytest.fixture
@@ -50,3 +63,164 @@ def test_the_preparation_does_not_begin_after_a_request(flag: StopFlag) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(StopRequested), flag.abandoning():
         pass
+
+
+# ---------------------------------------------------------------------- the deadline
+
+STUBBORN = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child:
+    print(child, flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+class Stubborn:
+    """A process that leads a session, has a child, and takes no notice of a request to end."""
+
+    def __init__(self) -> None:
+        self.leader = subprocess.Popen(
+            [sys.executable, "-c", STUBBORN],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.leader.stdout is not None
+        child = process.identify(int(self.leader.stdout.readline()))
+        record = process.identify(self.leader.pid)
+        assert child is not None
+        assert record is not None
+        self.record: ProcessRecord = record
+        self.child: ProcessRecord = child
+
+    def end(self) -> None:
+        process.kill_group(self.record)
+        self.leader.wait()
+        assert self.leader.stdout is not None
+        self.leader.stdout.close()
+
+
+@pytest.fixture
+def stubborn() -> Iterator[Stubborn]:
+    made = Stubborn()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def run(make_run: MakeRun, stubborn: Stubborn) -> Run:
+    """A run whose worker takes no notice."""
+    return make_run(status="running", process=stubborn.record)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["busy", "stopped by SIGSTOP"])
+def test_who_does_not_end_by_the_deadline_is_killed_with_the_whole_group(
+    store: RunStore, run: Run, stubborn: Stubborn, stopped: bool
+) -> None:
+    if stopped:
+        os.kill(stubborn.record.pid, signal.SIGSTOP)
+    write_stop_request(run.paths, StopRequest.made_now(30.0))
+    assert deadline.enforce(run.paths, stubborn.record, time.monotonic())
+    assert process.wait_for_end(stubborn.child, 60.0)
+    told = store.get(run.run_id)
+    assert told.status == "interrupted"
+    assert told.state.error is not None
+    assert told.state.error.message == (
+        f"The training process {stubborn.record.pid} did not end within its deadline of 30 s and "
+        "was killed."
+    )
+
+
+def test_who_ends_in_time_is_left_alone(run: Run, stubborn: Stubborn) -> None:
+    write_stop_request(run.paths, StopRequest.made_now(3600.0))
+    stubborn.end()
+    assert not deadline.enforce(run.paths, stubborn.record, time.monotonic() + 3600.0)
+    request = read_stop_request(run.paths)
+    assert request is not None
+    assert request.killed_for is None
+
+
+def test_a_stop_starts_a_process_that_holds_the_run_to_its_deadline(
+    store: RunStore, run: Run, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.runs.STOP_ACKNOWLEDGE_SECONDS", 0.0)
+    asked = store.stop(run.run_id, deadline_seconds=3600.0)
+    assert asked.status == "stopping"
+    assert asked.stop is not None
+    assert asked.stop.enforcer is not None
+    assert os.getsid(asked.stop.enforcer.pid) == asked.stop.enforcer.pid
+    stubborn.end()
+    assert process.wait_for_end(asked.stop.enforcer, 60.0)
+
+
+def test_the_nearest_deadline_counts(
+    store: RunStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[float] = []
+
+    def start(*arguments: Any) -> ProcessRecord | None:
+        starts.append(arguments[-1])
+        return process.identify(os.getpid())
+
+    def seconds(wanted: float) -> float:
+        request = store.stop(run.run_id, deadline_seconds=wanted).stop
+        assert request is not None
+        return request.deadline_seconds
+
+    monkeypatch.setattr(deadline, "_start", start)
+    monkeypatch.setattr(RunStore, "wait", lambda store, run_id, *_, **__: store.get(run_id))
+    assert [seconds(wanted) for wanted in (600.0, 900.0, 300.0, 300.0)] == [600, 600, 300, 300]
+    assert len(starts) == 2
+
+
+def test_killing_leaves_word_of_why(store: RunStore, run: Run, stubborn: Stubborn) -> None:
+    killed = store.stop(run.run_id, kill=True)
+    assert killed.status == "interrupted"
+    assert killed.state.error is not None
+    assert killed.state.error.message.endswith("was ended at once, as was asked for.")
+    assert process.wait_for_end(stubborn.child, 60.0)
+
+
+def test_a_full_disk_does_not_keep_a_run_from_being_asked(
+    store: RunStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    sent: list[int] = []
+    monkeypatch.setattr(deadline, "write_stop_request", full)
+    monkeypatch.setattr(deadline, "_start", lambda *_: None)
+    monkeypatch.setattr(
+        "trainer.deadline.process.send_signal", lambda record, _: sent.append(record.pid)
+    )
+    monkeypatch.setattr(RunStore, "wait", lambda store, run_id, *_, **__: store.get(run_id))
+    store.stop(run.run_id)
+    assert run.state.process is not None
+    assert sent == [run.state.process.pid]
+
+
+def test_a_run_of_somebody_else_is_refused_in_a_sentence(
+    store: RunStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(deadline, "_start", lambda *_: None)
+    monkeypatch.setattr("trainer.deadline.process.send_signal", refuse)
+    with pytest.raises(StoreError, match="cannot be stopped: Operation not permitted"):
+        store.stop(run.run_id)
+
+
+def test_a_run_that_never_gets_a_process_cannot_be_killed(
+    store: RunStore, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(status="queued")
+    held = RunLock.acquire(run.paths.lock)
+    assert held is not None
+    monkeypatch.setattr("trainer.runs.START_SECONDS", 0.0)
+    with pytest.raises(ConflictError, match="no process to end yet"):
+        store.stop(run.run_id, kill=True)
+    held.release()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,8 @@ import psutil
 import pytest
 
 from trainer.telemetry import Nvml, Sampler, read_host, reading_row, same_gpu
+
+PATIENCE_SECONDS = 20.0
 
 
 class FakeNvml:
@@ -26,6 +30,8 @@ class FakeNvml:
     def __init__(self) -> None:
         self.failing = False
         self.without_power = False
+        self.hanging: threading.Event | None = None
+        self.asked = 0
         self.started = 0
         self.stopped = 0
 
@@ -43,6 +49,9 @@ class FakeNvml:
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         self._check()
+        self.asked += 1
+        if self.hanging is not None:
+            self.hanging.wait(PATIENCE_SECONDS)
         return 1
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
@@ -95,6 +104,34 @@ def test_a_library_that_fails_midway_reads_as_absent_and_comes_back(library: Fak
     library.failing = False
     assert len(nvml.read()) == 1
     assert library.started == 2
+
+
+def test_a_library_that_hangs_is_waited_for_once_and_comes_back(library: FakeNvml) -> None:
+    nvml = Nvml(library)
+    library.hanging = threading.Event()
+    asked_at = time.monotonic()
+    assert nvml.read(timeout_seconds=0.05) == []
+    for _ in range(20):  # While that question is open, no other is put.
+        assert nvml.read(timeout_seconds=PATIENCE_SECONDS) == []
+    nvml.close(timeout_seconds=PATIENCE_SECONDS)
+    assert time.monotonic() - asked_at < PATIENCE_SECONDS
+    assert library.asked == 1
+    library.hanging.set()
+    while not nvml.read():
+        assert time.monotonic() - asked_at < PATIENCE_SECONDS
+
+
+def test_the_host_is_read_while_the_library_hangs(
+    library: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.telemetry.NVML_TIMEOUT_SECONDS", 0.05)
+    library.hanging = threading.Event()
+    nvml = Nvml(library)
+    nvml.read(0.05)
+    row = reading_row(nvml, psutil.Process(), "1234")
+    library.hanging.set()
+    assert row["gpu_utilization"] is None
+    assert row["ram_bytes"] > 0
 
 
 def test_a_machine_without_a_driver_reads_as_absent(library: FakeNvml) -> None:

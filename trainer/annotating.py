@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.errors import UsageError
+from trainer.errors import StoreError, UsageError
 from trainer.store.files import read_record
 from trainer.store.records import Annotations
 from trainer.store.workspace import RunPaths
@@ -15,11 +15,22 @@ MAX_NOTES_LENGTH = 20_000
 
 
 def read_annotations(paths: RunPaths) -> Annotations:
-    """Read what was said of a run; nothing was said where there is no file."""
+    """Read what was said of a run; nothing was said where there is no file, or a damaged one."""
+    return annotations_or_damage(paths)[0]
+
+
+def annotations_or_damage(paths: RunPaths) -> tuple[Annotations, str | None]:
+    """Read what was said of a run, and say why that cannot be read where it cannot."""
     try:
-        return read_record(paths.annotations, Annotations)
-    except FileNotFoundError:
-        return Annotations()
+        return read_record(paths.annotations, Annotations), None
+    except (FileNotFoundError, NotADirectoryError):
+        return Annotations(), None
+    except StoreError as error:
+        problem = error.message.replace(str(paths.annotations), paths.annotations.name)
+        return Annotations(), (
+            f"Name, tags and notes are not shown: {problem} The next change of them sets that "
+            "file aside."
+        )
 
 
 def check_annotations(

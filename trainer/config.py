@@ -214,9 +214,23 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True):
             le=10**12,
         ),
     ] = None
+    every_minutes: Annotated[
+        float | None,
+        _described(
+            "Save latest.pt after so many minutes without a save; empty: never.", gt=0.0, le=1e6
+        ),
+    ] = 5.0
     keep_last: Annotated[
         int, _described("Newest epoch checkpoints that are kept.", ge=1, le=100_000)
     ] = 10
+    keep_every: Annotated[
+        int | None,
+        _described(
+            "Checkpoints of every so many epochs are kept for good; empty: of none.",
+            ge=1,
+            le=100_000,
+        ),
+    ] = None
 
 
 DEFAULT_PROMPTS = (
@@ -550,6 +564,28 @@ def load(file: str | Path | None = None, *layers: Layer) -> Config:
     return build(*first, *layers)
 
 
+BEFORE: dict[str, Any] = {
+    "model.embedding_init": "normal",
+    "training.context_ramp": 0.0,
+    "training.learning_rate": 3e-3,
+}
+"""What training did before a setting existed, or before its default was changed.
+
+A run's own file spells out every setting there was when the run was made. One that it lacks came
+later, and must not change how the run goes on.
+"""
+
+
+def load_stored(path: Path) -> Config:
+    """Read the configuration with which a run was made, maybe by an older version.
+
+    Raises:
+        UsageError: the file cannot be read as TOML.
+        ConfigurationError: one or more settings are wrong, or of a newer version.
+    """
+    return build(Layer("an older version", BEFORE), read_file(path))
+
+
 def build(*layers: Layer) -> Config:
     """Check and merge layers over the defaults.
 
@@ -728,13 +764,15 @@ def to_toml(config: Config, comments: bool = True) -> str:
             value = config.get(setting.key)
             if comments:
                 lines.append(f"# {setting.help}")
-            # TOML has no null: an empty setting is left out, and the comment shows its name.
-            lines.append(
-                f"# {setting.name} = null"
-                if value is None
-                else f"{setting.name} = {toml_value(value)}"
-            )
+            lines.append(_toml_line(setting, value))
     return "\n".join(lines) + "\n"
+
+
+def _toml_line(setting: Setting, value: Any) -> str:
+    """Write a setting; TOML has no null, so one that is empty by default is left out."""
+    if value is not None:
+        return f"{setting.name} = {toml_value(value)}"
+    return f"# {setting.name} = null" if setting.default is None else f'{setting.name} = "null"'
 
 
 def toml_value(value: Any) -> str:

@@ -112,6 +112,14 @@ class StoreError(TrainerError):
     kind = "store"
 
 
+class DamagedError(StoreError):
+    """A file of the run store does not hold what was written."""
+
+
+class NewerStoreError(StoreError):
+    """A file of the run store was written by a newer version of this program."""
+
+
 class TrainingError(TrainerError):
     """Training cannot go on: the loss is not finite, memory is short at the smallest batch, …"""
 

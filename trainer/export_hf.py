@@ -32,7 +32,7 @@ def export_hf(store: RunStore, run_id: str, checkpoint: str, target: Path) -> Ex
     """Write the model of a checkpoint as dense Qwen3, whole or not at all.
 
     Args:
-        checkpoint: ``latest``, ``best`` or ``epoch-<n>``.
+        checkpoint: ``latest``, ``best``, ``epoch-<n>`` or ``step-<n>``.
         target: a folder that is not there yet, or empty.
 
     Raises:

@@ -33,10 +33,11 @@ def looks(
 def milestone(state: State) -> tuple[object, ...]:
     """Return what changes when there is something new to tell in a plain line.
 
-    That is the status, the phase, an epoch, an evaluation, or each twentieth of the whole.
+    That is the status, the phase, the place in the queue, an epoch, an evaluation, or each
+    twentieth of the whole.
     """
     twentieth = 20 * state.step // state.total_steps if state.step and state.total_steps else 0
-    return state.status, state.phase, state.epoch, state.val_loss, twentieth
+    return state.status, state.phase, state.queue, state.epoch, state.val_loss, twentieth
 
 
 class LogTail:

@@ -78,6 +78,28 @@ def time_left(seconds: float | None) -> str:
     return ABSENT if seconds is None else f"{duration(seconds)} left"
 
 
+def ordinal(number: int) -> str:
+    """Write ``1st``, ``2nd``, ``3rd``, ``11th``."""
+    teens = 10 < number % 100 < 20
+    return f"{number:,}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def countdown(seconds: float | None) -> str:
+    """Say when a run that is stopping is killed; nothing for one that has no deadline."""
+    if seconds is None:
+        return ""
+    if seconds <= 0:
+        return "being killed: its deadline has passed"
+    return f"killed in {duration(seconds)} unless it ends before"
+
+
+def silence(seconds: float | None) -> str:
+    """Say that a process which lives was not heard of; nothing when it was."""
+    if seconds is None:
+        return ""
+    return f"no word for {duration(seconds)}; the process lives (stopped or very busy)"
+
+
 def parse_time(stamp: str) -> datetime:
     """Read an ISO 8601 time stamp in UTC."""
     return datetime.fromisoformat(stamp).astimezone(UTC)

@@ -11,7 +11,6 @@ import threading
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -100,26 +99,41 @@ def prepared_folder(name: str, config: str | None) -> Path | None:
         configs = [folder for folder in configs if folder.name == config]
     if len(configs) != 1:
         return None
-    complete = [f.parent for f in configs[0].glob("*/*/dataset_info.json") if arrow_files(f.parent)]
+    found = (file.parent for file in configs[0].glob("*/*/dataset_info.json"))
+    # While it prepares a dataset, the library works in a folder of this name.
+    complete = [f for f in found if f.suffix != ".incomplete" and arrow_files(f)]
     return max(complete, key=lambda folder: folder.stat().st_mtime, default=None)
 
 
-class _PreparedInfo(msgspec.Struct):
-    """The part of ``dataset_info.json`` that names the splits."""
+class _PreparedSplit(msgspec.Struct):
+    num_examples: int | None = None
 
-    splits: dict[str, Any] = {}
+
+class _PreparedInfo(msgspec.Struct):
+    """The part of ``dataset_info.json`` that tells of the splits."""
+
+    splits: dict[str, _PreparedSplit] = {}
+
+
+def _prepared_splits(folder: Path) -> dict[str, _PreparedSplit]:
+    try:
+        content = (folder / "dataset_info.json").read_bytes()
+        return msgspec.json.decode(content, type=_PreparedInfo).splits
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def prepared_rows(folder: Path) -> dict[str, int]:
+    """Return how many rows each split of a prepared dataset must have, where that is told."""
+    splits = _prepared_splits(folder).items()
+    return {name: split.num_examples for name, split in splits if split.num_examples is not None}
 
 
 def arrow_files(folder: Path) -> dict[str, list[Path]]:
     """Return the Arrow files of a prepared dataset by split; nothing when it is not complete."""
-    try:
-        content = (folder / "dataset_info.json").read_bytes()
-        splits = msgspec.json.decode(content, type=_PreparedInfo).splits
-    except (OSError, msgspec.DecodeError):
-        return {}
     files = {
         split: sorted([*folder.glob(f"*-{split}.arrow"), *folder.glob(f"*-{split}-*-of-*.arrow")])
-        for split in splits
+        for split in _prepared_splits(folder)
     }
     return files if all(files.values()) else {}
 

@@ -9,24 +9,32 @@ import platform
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
 from trainer import __version__, datasource
 from trainer import config as configuration
+from trainer.candidates import wanted_devices
 from trainer.children import environment, module_command
 from trainer.config import Config
 from trainer.devices import require_strict_device
-from trainer.errors import ConflictError, StoreError
-from trainer.store.files import read_record, replace_file, sync_folder, write_record
-from trainer.store.lock import RunLock
-from trainer.store.records import Annotations, Meta, State, now
+from trainer.errors import ConflictError, DamagedError, StoreError
+from trainer.queueing import queued_state
+from trainer.store import process
+from trainer.store.files import read_record, replace_file, set_aside, sync_folder, write_record
+from trainer.store.lock import RunLock, holder
+from trainer.store.queue import Place, Queue
+from trainer.store.records import ACTIVE, Annotations, Meta, ProcessRecord, State, now
+from trainer.store.truth import told_truly
 from trainer.store.workspace import RunPaths, Workspace, new_run_id
 
 log = logging.getLogger(__name__)
 
 LOCK_PATIENCE_SECONDS = 0.5
+SIGNATURE_PATIENCE_SECONDS = 0.3
 _PACKAGES = ("torch", "datasets", "tokenizers", "numpy")
 
 
@@ -38,8 +46,11 @@ def create_run(
     tags: Sequence[str] = (),
     command: Sequence[str] = (),
     parent: str | None = None,
+    now_anyway: bool = False,
 ) -> str:
     """Make a run, start its worker in the background and return the run id.
+
+    The run waits in its worker until its device is free, unless it is to start now anyway.
 
     Raises:
         UsageError: the text cannot be trained on (missing, empty, binary, too small).
@@ -57,14 +68,38 @@ def create_run(
     )
     notes = Annotations(name=name, tags=list(dict.fromkeys(tags)))
     try:
-        paths, lock = _make_folder(workspace, meta, config, notes)
+        place = _draw_place(workspace, meta.run_id, config, now_anyway)
+        with _releasing_on_failure(place):
+            queued = queued_state(place.standing, workspace)
+            paths, lock = _make_folder(workspace, meta, config, notes, queued)
     except OSError as error:
         raise StoreError(
             f"The run folder cannot be made in {workspace.home}: {error.strerror}.",
             "Check free space and permissions, or choose another folder with --home.",
         ) from error
-    _start_worker(workspace, paths, lock)
+    _start_worker(workspace, paths, lock, place)
     return meta.run_id
+
+
+def _draw_place(workspace: Workspace, run_id: str, config: Config, now_anyway: bool) -> Place:
+    """Draw the run's place in the queue for what it may train on.
+
+    Raises:
+        OSError: the place cannot be written.
+        StoreError: another process does not let go of the queue.
+    """
+    devices, words = wanted_devices(config.device.preference)
+    return Queue(workspace.queue_dir).draw(run_id, devices, words, anyway=now_anyway)
+
+
+@contextmanager
+def _releasing_on_failure(held: RunLock | Place) -> Iterator[None]:
+    """Let go of a lock or a place when what it is held for fails."""
+    try:
+        yield
+    except BaseException:
+        held.release()
+        raise
 
 
 def settle(config: Config) -> tuple[Config, datasource.Choice]:
@@ -90,7 +125,11 @@ def _absolute_path(data: configuration.DataSettings) -> configuration.DataSettin
 
 
 def _make_folder(
-    workspace: Workspace, meta: Meta, config: Config, notes: Annotations
+    workspace: Workspace,
+    meta: Meta,
+    config: Config,
+    notes: Annotations,
+    queued: Mapping[str, Any],
 ) -> tuple[RunPaths, RunLock]:
     """Make the run folder under another name and rename it: it appears whole and owned."""
     paths = workspace.paths(meta.run_id)
@@ -105,6 +144,7 @@ def _make_folder(
             notices=[meta.data["reason"]] if meta.data["reason"] else [],
             created_at=meta.created_at,
             updated_at=meta.created_at,
+            **queued,
         )
         write_record(staged.meta, meta)
         write_record(staged.annotations, notes)
@@ -122,35 +162,80 @@ def _make_folder(
 
 
 def restart_run(
-    workspace: Workspace, paths: RunPaths, state: State, config: Config, checkpoint: str
+    workspace: Workspace,
+    paths: RunPaths,
+    state: State,
+    config: Config,
+    checkpoint: str,
+    *,
+    now_anyway: bool = False,
 ) -> None:
     """Give a run that has ended a new worker that goes on from a checkpoint.
 
+    It waits until its device is free, unless it is to start now anyway.
+
     Raises:
         ConflictError: another process owns the run.
+        StoreError: the run folder cannot be written.
     """
-    lock = RunLock.acquire(paths.lock, LOCK_PATIENCE_SECONDS)
+    lock = _take_over(paths)
+    try:
+        with _releasing_on_failure(lock):
+            place = _draw_place(workspace, paths.run_id, config, now_anyway)
+            with _releasing_on_failure(place):
+                queued = queued_state(place.standing, workspace)
+                _prepare_restart(paths, msgspec.structs.replace(state, **queued), config)
+    except OSError as error:
+        raise _not_writable(paths, error) from error
+    _start_worker(workspace, paths, lock, place, checkpoint)
+
+
+def _take_over(paths: RunPaths) -> RunLock:
+    """Take the lock of a run that has ended; who comes second in a race is told at once."""
+    try:
+        lock = RunLock.acquire(paths.lock, LOCK_PATIENCE_SECONDS, unless=lambda: _is_active(paths))
+    except OSError as error:
+        raise _not_writable(paths, error) from error
     if lock is None:
         raise owned_elsewhere(paths)
+    return lock
+
+
+def _is_active(paths: RunPaths) -> bool:
     try:
-        paths.stop_request.unlink(missing_ok=True)
-        replace_file(paths.config, configuration.to_toml(config).encode())
-        write_record(paths.state, state)
-    except OSError as error:
-        lock.release()
-        raise StoreError(
-            f"The run folder {paths.folder} cannot be written: {error.strerror}.",
-            "Check free space and permissions.",
-        ) from error
-    _start_worker(workspace, paths, lock, checkpoint)
+        return told_truly(read_record(paths.state, State), paths).status in ACTIVE
+    except (OSError, StoreError):
+        return False
+
+
+def _not_writable(paths: RunPaths, error: OSError) -> StoreError:
+    return StoreError(
+        f"The run folder {paths.folder} cannot be written: {error.strerror}.",
+        "Check free space and permissions.",
+    )
+
+
+def _prepare_restart(paths: RunPaths, state: State, config: Config) -> None:
+    for request in (paths.stop_request, paths.start_request):
+        request.unlink(missing_ok=True)
+    replace_file(paths.config, configuration.to_toml(config).encode())
+    write_record(paths.state, _after_damage(paths, state))
+
+
+def _after_damage(paths: RunPaths, state: State) -> State:
+    """Keep a damaged ``state.json`` under another name, and say so in the new one."""
+    try:
+        read_record(paths.state, State)
+    except (DamagedError, FileNotFoundError):
+        kept = f" The old file is {set_aside(paths.state).name}." if paths.state.exists() else ""
+        notice = f"state.json was missing or damaged and was made anew at the resume.{kept}"
+        return msgspec.structs.replace(state, notices=[*state.notices, notice])
+    return state
 
 
 def owned_elsewhere(paths: RunPaths) -> ConflictError:
-    """Name the process that owns a run."""
-    try:
-        owner = read_record(paths.state, State).process
-    except (OSError, StoreError):
-        owner = None
+    """Name the process that owns a run: whoever took its lock, or else whoever writes of it."""
+    owner = holder(paths.lock, SIGNATURE_PATIENCE_SECONDS) or _writer(paths)
     who = f"process {owner.pid}" if owner else "another process"
     return ConflictError(
         f"Run {paths.run_id} is already active: {who} owns it.",
@@ -158,12 +243,24 @@ def owned_elsewhere(paths: RunPaths) -> ConflictError:
     )
 
 
+def _writer(paths: RunPaths) -> ProcessRecord | None:
+    try:
+        return read_record(paths.state, State).process
+    except (OSError, StoreError):
+        return None
+
+
 def _start_worker(
-    workspace: Workspace, paths: RunPaths, lock: RunLock, checkpoint: str | None = None
+    workspace: Workspace,
+    paths: RunPaths,
+    lock: RunLock,
+    place: Place,
+    checkpoint: str | None = None,
 ) -> None:
-    """Start the worker in a session of its own and hand it the lock."""
+    """Start the worker in a session of its own and hand it the lock and its place."""
     command = module_command("trainer.worker", "--home", str(workspace.home))
     command += ["--run-id", paths.run_id, "--lock-fd", str(lock.descriptor)]
+    command += ["--place-fd", str(place.descriptor)]
     if checkpoint is not None:
         command += ["--from", checkpoint]
     try:
@@ -174,12 +271,14 @@ def _start_worker(
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                pass_fds=(lock.descriptor,),
+                pass_fds=(lock.descriptor, place.descriptor),
                 cwd=workspace.home,
                 env=environment(),
             )
+        lock.name_holder(process.identify(worker.pid))
     finally:
         lock.release()
+        place.release()
     # A launcher that lives on (the web server) must collect its child, or it stays a zombie.
     threading.Thread(target=worker.wait, name=f"reap-{worker.pid}", daemon=True).start()
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,20 +20,39 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from trainer import config as configuration
-from trainer.annotating import check_annotations, read_annotations
+from trainer import formats
+from trainer.annotating import annotations_or_damage, check_annotations
 from trainer.config import Config
-from trainer.errors import ConflictError, NotFoundError, StoreError, UsageError
+from trainer.deadline import (
+    ask_to_stop,
+    check_deadline,
+    has_heard,
+    kill_at_once,
+    telling_refusals,
+)
+from trainer.errors import (
+    ConfigurationError,
+    ConflictError,
+    DamagedError,
+    NotFoundError,
+    StoreError,
+    UsageError,
+)
 from trainer.launch import create_run, owned_elsewhere, restart_run
 from trainer.listing import check_listing, in_order, matches, position
-from trainer.store import lock, process
+from trainer.store import lock
 from trainer.store.checkpoints import (
     CHECKPOINT_SOURCES,
     Checkpoint,
+    any_checkpoint,
     is_checkpoint_name,
     list_checkpoints,
+    pin,
+    unpin,
 )
-from trainer.store.files import read_record, replace_file, sync_folder, write_record
-from trainer.store.metrics import MetricsReader
+from trainer.store.files import read_record, replace_file, set_aside, sync_folder, write_record
+from trainer.store.metrics import MetricsReader, check_metrics_version
+from trainer.store.rebuilding import is_run_folder, rebuilt_state
 from trainer.store.records import (
     ACTIVE,
     Annotations,
@@ -44,7 +63,9 @@ from trainer.store.records import (
     Status,
     now,
 )
-from trainer.store.truth import told_truly
+from trainer.store.stop_request import StopRequest, default_deadline_seconds, read_stop_request
+from trainer.store.trouble import read_trouble
+from trainer.store.truth import silent_seconds, told_truly
 from trainer.store.workspace import RunPaths, Workspace, is_run_id
 
 __all__ = ["Checkpoint", "Run", "RunPage", "RunStore", "Workspace"]
@@ -55,6 +76,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STOP_ACKNOWLEDGE_SECONDS = 1.5
+START_SECONDS = 10.0
+"""How long a worker may take from its start until it says who it is."""
+KILL_SECONDS = 5.0
 UNDO_SECONDS = 24 * 3600.0
 """How long a deleted run can be brought back."""
 _LOG_CHUNK = 64 * 1024
@@ -67,6 +91,11 @@ class Run:
     state: State
     annotations: Annotations
     paths: RunPaths
+    stop: StopRequest | None = None
+    trouble: str | None = None
+    """What keeps an active run from being written, in a sentence or two."""
+    damage: tuple[str, ...] = ()
+    """What could not be read of it; among the notices of the state too."""
 
     @property
     def run_id(self) -> str:
@@ -85,11 +114,24 @@ class Run:
     def active(self) -> bool:
         return self.status in ACTIVE
 
+    @property
+    def silent_seconds(self) -> int | None:
+        """For how long a worker that lives was not heard of, once that is longer than usual."""
+        return silent_seconds(self.state)
+
     def as_dict(self) -> dict[str, Any]:
-        """The answer of ``status --json`` and ``GET /api/runs/<id>``."""
+        """The answer of ``status --json`` and ``GET /api/runs/<id>``.
+
+        ``stop`` is the request to end of a run that is stopping; ``silent_seconds`` for how long
+        a worker that lives was not heard of, null while that is as usual; ``trouble`` what keeps
+        an active run from being written, null while nothing does;
+        ``damage`` what could not be read of it.
+        """
         answer: dict[str, Any] = msgspec.to_builtins(self.state)
         notes: dict[str, Any] = msgspec.to_builtins(self.annotations)
-        return answer | notes
+        stop = None if self.stop is None else self.stop.as_dict()
+        told = {"stop": stop, "silent_seconds": self.silent_seconds, "trouble": self.trouble}
+        return answer | notes | told | {"damage": list(self.damage)}
 
 
 @dataclass(frozen=True)
@@ -140,19 +182,35 @@ class RunStore:
     def get(self, run_id: str) -> Run:
         """Return one run by its whole id.
 
+        Where its state is missing or damaged, it is put together from its other files.
+
         Raises:
             NotFoundError: there is no such run.
-            StoreError: its state is damaged.
+            StoreError: its state was written by a newer version, or may not be read.
         """
         paths = self.workspace.paths(run_id)
+        told = self._state(paths)
+        annotations, damage = annotations_or_damage(paths)
+        if damage is not None:
+            told = msgspec.structs.replace(told, notices=[*told.notices, damage])
+        stop = read_stop_request(paths) if told.status == "stopping" else None
+        told, trouble = _with_trouble(told, paths)
+        return Run(told, annotations, paths, stop, trouble, (damage,) if damage else ())
+
+    def _state(self, paths: RunPaths) -> State:
         try:
-            state = read_record(paths.state, State)
+            return told_truly(read_record(paths.state, State), paths)
         except (FileNotFoundError, NotADirectoryError):
-            raise NotFoundError(
-                f"There is no run '{run_id}' in {self.workspace.home}.",
-                "See 'llm-trainer status' for the runs there are.",
-            ) from None
-        return Run(told_truly(state, paths), read_annotations(paths), paths)
+            if is_run_folder(paths):
+                return rebuilt_state(paths, f"{paths.state.name} is missing.")
+        except DamagedError as error:
+            # The folder is shown elsewhere; in a narrow place it would hide what is wrong.
+            problem = error.message.replace(str(paths.state), paths.state.name)
+            return rebuilt_state(paths, problem)
+        raise NotFoundError(
+            f"There is no run '{paths.run_id}' in {self.workspace.home}.",
+            "See 'llm-trainer status' for the runs there are.",
+        )
 
     def list(
         self,
@@ -202,8 +260,19 @@ class RunStore:
         return self._read(run_id, lambda paths: read_record(paths.meta, Meta))
 
     def config(self, run_id: str) -> Config:
-        """Return the run's configuration."""
-        return self._read(run_id, lambda paths: configuration.load(paths.config))
+        """Return the run's configuration.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        path = self.workspace.paths(run_id).config
+        try:
+            return configuration.load_stored(path)
+        except (UsageError, ConfigurationError) as error:
+            raise StoreError(
+                f"The configuration of run {run_id} cannot be used: {error.message}",
+                f"Restore {path} from a copy; its checkpoints are not affected.",
+            ) from error
 
     def config_text(self, run_id: str) -> str:
         """Return the run's configuration as the TOML file that it is."""
@@ -223,14 +292,14 @@ class RunStore:
         return MetricsReader(self.get(run_id).paths.metrics)
 
     def checkpoints(self, run_id: str) -> Sequence[Checkpoint]:
-        """List the run's checkpoints: latest, best, then epochs from the newest."""
+        """List the run's checkpoints: latest, best, then the others from the newest step."""
         return list_checkpoints(self.get(run_id).paths.checkpoints)
 
     def checkpoint_path(self, run_id: str, name: str = "latest") -> Path:
         """Return the file of a checkpoint.
 
         Raises:
-            UsageError: the name is not latest, best or epoch-<n>.
+            UsageError: the name is not latest, best, epoch-<n> or step-<n>.
             NotFoundError: there is no such checkpoint.
         """
         if not is_checkpoint_name(name):
@@ -240,6 +309,30 @@ class RunStore:
             there = ", ".join(c.name for c in self.checkpoints(run_id)) or "none yet"
             raise NotFoundError(f"Run {run_id} has no checkpoint '{name}'.", f"There is: {there}.")
         return path
+
+    def pin_checkpoint(self, run_id: str, name: str) -> str:
+        """Keep a checkpoint for good; return its further name, ``step-<n>``.
+
+        Raises:
+            UsageError: the name is not that of a checkpoint.
+            NotFoundError: there is no such checkpoint.
+            CheckpointError: it is damaged.
+            ConflictError: it is just being replaced, or that step is pinned with other weights.
+            StoreError: the folder cannot be written.
+        """
+        path = self.checkpoint_path(run_id, name)
+        return pin(path.parent, name)
+
+    def unpin_checkpoint(self, run_id: str, name: str) -> None:
+        """Let go of a pinned checkpoint, ``step-<n>``; its other names stay.
+
+        Raises:
+            UsageError: the name is not that of a pin.
+            NotFoundError: there is no such pin.
+            ConflictError: the run has no other checkpoint.
+            StoreError: the folder cannot be written.
+        """
+        unpin(self.get(run_id).paths.checkpoints, name)
 
     def log_tail(self, run_id: str, lines: int = 200, name: str = "train") -> Sequence[str]:
         """Return the last lines of ``train.log`` (or ``worker.log``) without reading it whole.
@@ -264,11 +357,18 @@ class RunStore:
         tags: Sequence[str] = (),
         command: Sequence[str] = (),
         parent: str | None = None,
+        now_anyway: bool = False,
     ) -> str:
         """Start a new run in the background and return its id; see :func:`launch.create_run`."""
         check_annotations(name=name, tags=tags)
         return create_run(
-            self.workspace, config, name=name or None, tags=tags, command=command, parent=parent
+            self.workspace,
+            config,
+            name=name or None,
+            tags=tags,
+            command=command,
+            parent=parent,
+            now_anyway=now_anyway,
         )
 
     def estimate(
@@ -288,35 +388,46 @@ class RunStore:
         check_annotations(name=name, tags=tags)
         return estimate(config, self.workspace.data_dir, tell)
 
-    def stop(self, run_id: str, *, kill: bool = False) -> Run:
+    def stop(
+        self, run_id: str, *, kill: bool = False, deadline_seconds: float | None = None
+    ) -> Run:
         """Ask a run to save a checkpoint and end; with ``kill``, end it at once.
 
         Returns the run as it stands after the worker has heard, or after a moment.
 
+        Args:
+            deadline_seconds: how long it may take; then it is killed. None allows what suits the
+                run: see :func:`stop_request.default_deadline_seconds`.
+
         Raises:
-            ConflictError: the run has already ended.
-            StoreError: the request cannot be written.
+            ConflictError: the run has already ended, or has no process to kill.
+            UsageError: a deadline that is not from 1 second to a day, or one with ``kill``.
+            StoreError: the request cannot be written, or the process belongs to somebody else.
         """
+        check_deadline(deadline_seconds, kill=kill)
         run = self.get(run_id)
         if not run.active:
             raise ConflictError(f"Run {run_id} is not active: it is {run.status}.")
-        if kill:
-            return self._kill(run)
-        _request_stop(run.paths, at_once=False)
-        if run.state.process is not None:
-            process.send_signal(run.state.process, signal.SIGTERM)
-        return self.wait(run_id, lambda now_: now_.status not in ("preparing", "running", "queued"))
+        if deadline_seconds is None:
+            deadline_seconds = default_deadline_seconds(run.state)
+        with telling_refusals(run_id):
+            if kill:
+                return self._kill(run)
+            ask_to_stop(self.workspace, run.paths, run.state, deadline_seconds)
+        return self.wait(run_id, lambda now_: not now_.active or has_heard(now_.paths))
 
     def _kill(self, run: Run) -> Run:
-        owner = run.state.process
-        if owner is None:
+        run = self.wait(
+            run.run_id, lambda now_: bool(now_.state.process) or not now_.active, START_SECONDS
+        )
+        if run.state.process is not None:
+            kill_at_once(run.paths, run.state.process)
+        elif run.active:
             raise ConflictError(
                 f"Run {run.run_id} is only just starting and has no process to end yet.",
-                "Try again in a second.",
+                "Try again in a while.",
             )
-        _request_stop(run.paths, at_once=True)
-        process.kill_group(owner)
-        return self.wait(run.run_id, lambda now_: not now_.active, patience_seconds=5.0)
+        return self.wait(run.run_id, lambda now_: not now_.active, KILL_SECONDS)
 
     def wait(
         self,
@@ -332,12 +443,42 @@ class RunStore:
                 return run
             time.sleep(0.05)
 
-    def resume(self, run_id: str, *, more_epochs: int = 0, source: str = "latest") -> Run:
+    def start_now(self, run_id: str) -> Run:
+        """Let a queued run begin at once, whoever has its device.
+
+        The request outlasts whoever asks. Returns the run after its worker has heard, or after
+        a moment.
+
+        Raises:
+            ConflictError: the run is not queued.
+            StoreError: the request cannot be written.
+        """
+        run = self.get(run_id)
+        if run.status != "queued":
+            raise ConflictError(f"Run {run_id} does not wait for anything: it is {run.status}.")
+        request = json.dumps({"requested_at": now()}).encode()
+        try:
+            replace_file(run.paths.start_request, request)
+        except OSError as error:
+            reason = error.strerror
+            raise StoreError(f"The request to start cannot be written: {reason}.") from error
+        return self.wait(run_id, lambda now_: now_.status != "queued")
+
+    def resume(
+        self,
+        run_id: str,
+        *,
+        more_epochs: int = 0,
+        source: str = "latest",
+        now_anyway: bool = False,
+    ) -> Run:
         """Go on with a run that has ended, from one of its checkpoints, on the same curve.
 
         Args:
             more_epochs: epochs to add to the plan; 0 goes on to the end that was planned.
-            source: ``latest``, ``best`` or ``epoch-<n>``.
+            source: ``latest``, ``best``, ``epoch-<n>`` or ``step-<n>``. Where ``latest`` is
+                missing or damaged, the newest whole one is taken.
+            now_anyway: begin at once, whoever has the device; a queued run begins so too.
 
         Raises:
             ConflictError: the run is active, or is complete and no epochs were added.
@@ -345,11 +486,15 @@ class RunStore:
             UsageError: a negative or absurd number of epochs.
         """
         run = self.get(run_id)
+        check_metrics_version(run.paths.metrics)
+        if run.status == "queued" and now_anyway and not more_epochs:
+            return self.start_now(run_id)
         if run.active:
             raise owned_elsewhere(run.paths)
         if not 0 <= more_epochs <= 100_000:
             raise UsageError(f"more epochs = {more_epochs} is not from 0 to 100000.")
-        self.checkpoint_path(run_id, source)
+        if source != "latest" or not any_checkpoint(run.paths.checkpoints):
+            self.checkpoint_path(run_id, source)
         if run.status == "completed" and not more_epochs and source == "latest":
             raise ConflictError(
                 f"Run {run_id} is complete: its last step is done.",
@@ -359,16 +504,18 @@ class RunStore:
         state = msgspec.structs.replace(
             run.state,
             status="queued",
+            notices=[notice for notice in run.state.notices if notice not in run.damage],
             phase=None,
             progress=None,
             process=None,
             error=None,
             eta_seconds=None,
+            queue=None,
             epochs=config.training.epochs,
             total_steps=None if more_epochs else run.state.total_steps,
             updated_at=now(),
         )
-        restart_run(self.workspace, run.paths, state, config, source)
+        restart_run(self.workspace, run.paths, state, config, source, now_anyway=now_anyway)
         return self.get(run_id)
 
     def annotate(
@@ -387,11 +534,14 @@ class RunStore:
 
         Raises:
             UsageError: a name, tag or note that is too long or holds control characters.
+            StoreError: the run folder cannot be written.
         """
         check_annotations(name=name, tags=[*add_tags, *(tags or ())], notes=notes)
         paths = self.get(run_id).paths
-        with lock.exclusive(paths.annotations_lock):
-            old = read_annotations(paths)
+        with _changing(paths), lock.exclusive(paths.annotations_lock):
+            old, damage = annotations_or_damage(paths)
+            if damage is not None:
+                set_aside(paths.annotations)
             kept = [tag for tag in (old.tags if tags is None else tags) if tag not in remove_tags]
             new = Annotations(
                 name=old.name if name is None else name or None,
@@ -410,16 +560,18 @@ class RunStore:
 
         Raises:
             ConflictError: the run is active.
+            StoreError: the run folder cannot be written.
         """
         run = self.get(run_id)
-        owned = lock.RunLock.acquire(run.paths.lock, patience_seconds=0.2)
-        if run.active or owned is None:
-            raise ConflictError(f"Run {run_id} is active.", "Stop it first, then delete it.")
-        try:
-            _move(run.paths.checkpoints, self._trashed(run.paths.checkpoints))
-            _move(run.paths.folder, self._trashed(run.paths.folder))
-        finally:
-            owned.release()
+        with _changing(run.paths):
+            owned = lock.RunLock.acquire(run.paths.lock, patience_seconds=0.2)
+            if run.active or owned is None:
+                raise ConflictError(f"Run {run_id} is active.", "Stop it first, then delete it.")
+            try:
+                _move(run.paths.checkpoints, self._trashed(run.paths.checkpoints))
+                _move(run.paths.folder, self._trashed(run.paths.folder))
+            finally:
+                owned.release()
         self.empty_trash(older_than_seconds=UNDO_SECONDS)
 
     def restore(self, run_id: str) -> Run:
@@ -432,8 +584,9 @@ class RunStore:
         trashed = self._trashed(paths.folder)
         if not trashed.is_dir():
             raise NotFoundError(f"There is no deleted run '{run_id}'.")
-        _move(self._trashed(paths.checkpoints), paths.checkpoints)
-        _move(trashed, paths.folder)
+        with _changing(paths):
+            _move(self._trashed(paths.checkpoints), paths.checkpoints)
+            _move(trashed, paths.folder)
         return self.get(run_id)
 
     def empty_trash(self, older_than_seconds: float = 0.0) -> int:
@@ -484,6 +637,8 @@ def tail(path: Path, lines: int) -> list[str]:
         file = path.open("rb")
     except FileNotFoundError:
         return []
+    except OSError as error:
+        return [f"{path.name} cannot be read: {error.strerror}."]
     with file:
         position = file.seek(0, os.SEEK_END)
         content = b""
@@ -495,15 +650,6 @@ def tail(path: Path, lines: int) -> list[str]:
     return content.decode("utf-8", errors="replace").splitlines()[-lines:]
 
 
-def _request_stop(paths: RunPaths, *, at_once: bool) -> None:
-    """Leave the request in the run folder: it outlasts whoever asks, and tells why a run ended."""
-    request = {"requested_at": now(), "by_pid": os.getpid(), "now": at_once}
-    try:
-        replace_file(paths.stop_request, json.dumps(request).encode())
-    except OSError as error:
-        raise StoreError(f"The stop request cannot be written: {error.strerror}.") from error
-
-
 def _unreadable(paths: RunPaths, error: StoreError) -> Run:
     """Show a run whose files are damaged instead of hiding it, or failing the whole list."""
     record = ErrorRecord(kind=error.kind, message=error.message, hint=error.hint)
@@ -511,6 +657,32 @@ def _unreadable(paths: RunPaths, error: StoreError) -> Run:
         run_id=paths.run_id, status="failed", error=record, created_at=now(), updated_at=now()
     )
     return Run(state, Annotations(), paths)
+
+
+def _with_trouble(state: State, paths: RunPaths) -> tuple[State, str | None]:
+    """Return what is in an active run's way; its worker's last sign of life may stand there."""
+    told = read_trouble(paths.trouble) if state.status in ACTIVE else None
+    if told is None or told.in_words is None:
+        return state, None
+    if (state.heartbeat_uptime_seconds or 0.0) < told.heartbeat_uptime_seconds:
+        state = msgspec.structs.replace(
+            state,
+            heartbeat_at=told.heartbeat_at,
+            heartbeat_uptime_seconds=told.heartbeat_uptime_seconds,
+        )
+    return state, told.in_words
+
+
+@contextmanager
+def _changing(paths: RunPaths) -> Iterator[None]:
+    """Tell in words when a run's files cannot be changed."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"The run folder {paths.folder} cannot be changed: {error.strerror}.",
+            "Check free space and permissions.",
+        ) from error
 
 
 def _move(source: Path, target: Path) -> None:
@@ -541,3 +713,19 @@ def phase_words(state: State) -> str:
     if progress.total:
         return f"{words}: {progress.done:,} of {progress.total:,} {progress.unit}"
     return f"{words}: {progress.done:,} {progress.unit}"
+
+
+def warning(run: Run) -> tuple[str, str] | None:
+    """Say in a word, and in full, what a list must not hide: trouble, or files that are damaged."""
+    if run.trouble is not None:
+        return "cannot be written", run.trouble
+    if run.state.error is not None and run.state.error.kind == "store":
+        return "damaged", f"{run.state.error.message} {run.state.error.hint}".strip()
+    return ("damaged", run.damage[0]) if run.damage else None
+
+
+def urgent_words(run: Run) -> list[str]:
+    """Tell until when a stopping run is left to end by itself, and that a run is silent."""
+    left = None if run.stop is None else run.stop.seconds_left()
+    told = (formats.countdown(left), formats.silence(run.silent_seconds))
+    return [words for words in told if words]

@@ -1,7 +1,7 @@
 """Readings of the GPU (through NVML), the processor and memory.
 
 Every reading may be absent: without an NVIDIA GPU, without a driver, or when NVML fails midway
-(a reset, a driver update) the value is None and training is not disturbed.
+(a reset, a driver update) or does not answer, the value is None and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,15 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import psutil
+
+T = TypeVar("T")
+
+NVML_TIMEOUT_SECONDS = 2.0
+"""How long a reading is waited for; the host's own are told without it then."""
 
 
 class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,26 +35,66 @@ class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
     power_w: float | None = None
 
 
-class Nvml:
-    """A connection to NVIDIA's management library that never raises.
+class Question(Generic[T]):
+    """A call that may never return, made in a thread that may be left behind."""
 
-    After an error it lets go and connects anew at the next reading.
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._answer: T | None = None
+        self._call = call
+        self._thread = threading.Thread(target=self._ask, name="nvml", daemon=True)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        self._answer = self._call()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not returned yet."""
+        return self._thread.is_alive()
+
+    def answer(self, timeout_seconds: float) -> T | None:
+        """Return what the call returned, or None when it has not by then."""
+        self._thread.join(timeout_seconds)
+        return None if self.is_open else self._answer
+
+
+class Nvml:
+    """A connection to NVIDIA's management library that never raises and never hangs.
+
+    Questions are put in a thread that may be left behind: in a broken driver they can take for
+    ever. After an error it lets go and connects anew at the next reading.
     """
 
     def __init__(self, library: Any = None) -> None:
         self._library: Any = library if library is not None else _import_pynvml()
         self._connected = False
+        self._question: Question[list[GpuReading]] | None = None
 
-    def read(self) -> list[GpuReading]:
-        """Read every GPU; an empty list when there is none or NVML does not answer."""
-        if self._library is None:
+    def read(self, timeout_seconds: float = NVML_TIMEOUT_SECONDS) -> list[GpuReading]:
+        """Read every GPU; an empty list when there is none or NVML does not answer in time.
+
+        While an earlier question is still without an answer no other is put, and nobody waits.
+        """
+        if self._library is None or self._is_asking():
             return []
+        self._question = Question(self._read_all)
+        return self._question.answer(timeout_seconds) or []
+
+    def close(self, timeout_seconds: float = NVML_TIMEOUT_SECONDS) -> None:
+        """Let go of the library; the next reading connects again."""
+        if self._library is not None and not self._is_asking():
+            Question(self._disconnect).answer(timeout_seconds)
+
+    def _is_asking(self) -> bool:
+        return self._question is not None and self._question.is_open
+
+    def _read_all(self) -> list[GpuReading]:
         try:
             self._connect()
             count = self._library.nvmlDeviceGetCount()
             return [self._read_one(index) for index in range(count)]
         except self._library.NVMLError:
-            self.close()
+            self._disconnect()
             return []
 
     def _connect(self) -> None:
@@ -57,8 +102,7 @@ class Nvml:
             self._library.nvmlInit()
             self._connected = True
 
-    def close(self) -> None:
-        """Let go of the library; the next reading connects again."""
+    def _disconnect(self) -> None:
         if self._connected:
             self._connected = False
             with contextlib.suppress(self._library.NVMLError):
@@ -125,7 +169,7 @@ def read_host() -> HostReading:
 class Sampler:
     """Reads the run's GPU, the processor and memory every few seconds in a thread of its own.
 
-    NVML may hang in a broken driver: the thread is a daemon and nobody waits for it.
+    The thread is a daemon and nobody waits for it.
     """
 
     def __init__(

@@ -35,6 +35,7 @@ class NewRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     tags: list[str] = []
     preset: str | None = None
+    now_anyway: bool = False
 
 
 class Annotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +52,7 @@ class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of ``POST /api/runs/<id>/stop``."""
 
     now: bool = False
+    deadline_seconds: float | None = None
 
 
 class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +60,7 @@ class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     more_epochs: Annotated[int, msgspec.Meta(ge=0)] = 0
     source: str = msgspec.field(default="latest", name="from")
+    now_anyway: bool = False
 
 
 def find_run(name: str) -> Run:
@@ -97,13 +100,16 @@ def _listed() -> RunPage:
 
 @api.post("/api/runs")
 def create_run() -> tuple[Response, int]:
-    """``{"config": {"section.key": value}, "name", "tags", "preset"}`` → 201 ``{"run_id"}``."""
+    """``{"config": {"section.key": value}, "name", "tags", "preset", "now_anyway"}`` → 201
+    ``{"run_id"}``.
+    """
     wanted = json_body(NewRun)
     run_id = services().store.create(
         _configured(wanted),
         name=wanted.name,
         tags=wanted.tags,
         command=["POST", "/api/runs"],
+        now_anyway=wanted.now_anyway,
     )
     return json_answer({"run_id": run_id}), 201
 
@@ -156,20 +162,31 @@ def restore_run(name: str) -> Response:
 
 @api.post("/api/runs/<name>/stop")
 def stop_run(name: str) -> Response:
-    """``{"now"}``: checkpoint and stop, or end at once → the state."""
+    """``{"now", "deadline_seconds"}``: checkpoint and stop, or end at once → the state."""
     wanted = json_body(Stop)
-    run = services().store.stop(find_run(name).run_id, kill=wanted.now)
+    run = services().store.stop(
+        find_run(name).run_id, kill=wanted.now, deadline_seconds=wanted.deadline_seconds
+    )
     return json_answer(run.as_dict())
 
 
 @api.post("/api/runs/<name>/resume")
 def resume_run(name: str) -> Response:
-    """``{"more_epochs", "from"}`` → the state."""
+    """``{"more_epochs", "from", "now_anyway"}`` → the state."""
     wanted = json_body(Resume)
     run = services().store.resume(
-        find_run(name).run_id, more_epochs=wanted.more_epochs, source=wanted.source
+        find_run(name).run_id,
+        more_epochs=wanted.more_epochs,
+        source=wanted.source,
+        now_anyway=wanted.now_anyway,
     )
     return json_answer(run.as_dict())
+
+
+@api.post("/api/runs/<name>/start")
+def start_run(name: str) -> Response:
+    """Let a queued run begin before its turn → the state."""
+    return json_answer(services().store.start_now(find_run(name).run_id).as_dict())
 
 
 # ---------------------------------------------------------------------- what a run has written
@@ -212,6 +229,14 @@ def run_system(name: str) -> Response:
     return _rows(name, "system")
 
 
+@api.get("/api/runs/<name>/sittings")
+def run_sittings(name: str) -> Response:
+    """``{"run_id", "sittings"}``: from where to where each process has worked on the run."""
+    run_id = find_run(name).run_id
+    with services().store.metrics(run_id) as reader:
+        return json_answer({"run_id": run_id, "sittings": reader.sittings()})
+
+
 def _rows(name: str, table: str) -> Response:
     run_id = find_run(name).run_id
     after = whole_number(request.args, "after", 0, 0, MAX_ROW_ID)
@@ -232,9 +257,29 @@ def run_log(name: str) -> Response:
 
 @api.get("/api/runs/<name>/checkpoints")
 def run_checkpoints(name: str) -> Response:
-    """``{"run_id", "checkpoints"}``: latest, best, then epochs from the newest."""
+    """``{"run_id", "checkpoints"}``: latest, best, then the others from the newest step."""
+    return _checkpoints(find_run(name).run_id)
+
+
+@api.post("/api/runs/<name>/checkpoints/<checkpoint>/pin")
+def pin_checkpoint(name: str, checkpoint: str) -> Response:
+    """Keep a checkpoint for good → ``{"run_id", "pinned_as", "checkpoints"}``."""
     run_id = find_run(name).run_id
-    return json_answer({"run_id": run_id, "checkpoints": services().store.checkpoints(run_id)})
+    return _checkpoints(run_id, pinned_as=services().store.pin_checkpoint(run_id, checkpoint))
+
+
+@api.delete("/api/runs/<name>/checkpoints/<checkpoint>/pin")
+def unpin_checkpoint(name: str, checkpoint: str) -> Response:
+    """Let go of a pinned one, ``step-<n>`` → ``{"run_id", "checkpoints"}``."""
+    run_id = find_run(name).run_id
+    services().store.unpin_checkpoint(run_id, checkpoint)
+    return _checkpoints(run_id)
+
+
+def _checkpoints(run_id: str, **more: str) -> Response:
+    return json_answer(
+        {"run_id": run_id, "checkpoints": services().store.checkpoints(run_id), **more}
+    )
 
 
 @api.get("/api/runs/<name>/config")

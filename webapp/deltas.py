@@ -189,6 +189,9 @@ def read_log(path: Path, after: int | None) -> LogPart:
         file = path.open("rb")
     except FileNotFoundError:
         return LogPart([], 0)
+    except OSError as error:
+        told = f"{path.name} cannot be read: {error.strerror}."
+        return LogPart([told] if after is None else [], 0)
     with file:
         size = file.seek(0, os.SEEK_END)
         known = known if known <= size else 0

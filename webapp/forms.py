@@ -132,6 +132,7 @@ class RunForm:
     name: str = ""
     tags: str = ""
     parent: str | None = None
+    now_anyway: bool = False
     config: Config | None = None
     faults: tuple[Fault, ...] = ()
     refusal: TrainerError | None = None
@@ -177,7 +178,9 @@ class RunForm:
 
     @property
     def plan(self) -> RunPlan | None:
-        return None if self.config is None else RunPlan(self.config, self.name, self.tag_list)
+        if self.config is None:
+            return None
+        return RunPlan(self.config, self.name, self.tag_list, self.now_anyway)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class RunPlan:
     config: Config
     name: str = ""
     tags: Sequence[str] = field(default_factory=tuple)
+    now_anyway: bool = False
 
     @property
     def shape(self) -> ModelShape:
@@ -221,7 +225,7 @@ class RunPlan:
             words += ["--name", self.name]
         for tag in self.tags:
             words += ["--tag", tag]
-        return tuple(words)
+        return (*words, "--now-anyway") if self.now_anyway else tuple(words)
 
     @property
     def command_line(self) -> str:
@@ -262,6 +266,7 @@ def submitted(values: Mapping[str, Sequence[str]]) -> RunForm:
         name=_last(values, "name").strip(),
         tags=_last(values, "tags"),
         parent=parent if is_run_id(parent) else None,
+        now_anyway=_last(values, "now_anyway") == "true",
     )
     meant = {key: read(SETTINGS[key], text) for key, text in texts.items()}
     try:

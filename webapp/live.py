@@ -44,7 +44,7 @@ from typing import Any
 import msgspec
 from flask_socketio import SocketIO
 
-from trainer.errors import ConflictError, NotFoundError, TrainerError
+from trainer.errors import ConflictError, NotFoundError, StoreError, TrainerError
 from trainer.formats import parse_time
 from trainer.runs import RunStore
 from trainer.store.records import ACTIVE
@@ -251,10 +251,13 @@ class LiveHub:
     def _tell(self, watcher: Watcher, reading: Reading, footprint: Footprint) -> None:
         seen = watcher.seen
         messages: list[Message] = []
-        cursor = watcher.cursor
+        cursor, trouble = watcher.cursor, None
         if seen is None or seen.metrics != footprint.metrics:
             first = watcher.state is None
-            messages, cursor = new_in_metrics(reading, cursor, first)
+            try:
+                messages, cursor = new_in_metrics(reading, cursor, first)
+            except StoreError as error:
+                trouble = error  # The rest of the run is told all the same.
         if seen is None or seen.log != footprint.log:
             lines, cursor = new_in_log(reading, cursor)
             messages += lines
@@ -262,7 +265,11 @@ class LiveHub:
             self._outlet.emit("state", reading.state, watcher.client)
         for event, data in messages:
             self._outlet.emit(event, {"run_id": watcher.run_id, **data}, watcher.client)
-        watcher.cursor, watcher.state, watcher.trouble = cursor, reading.state, None
+        watcher.cursor, watcher.state = cursor, reading.state
+        if trouble is None:
+            watcher.trouble = None
+        else:
+            self._tell_trouble(watcher, trouble)
         watcher.seen = footprint if footprint.settled else None
 
     def _tell_trouble(self, watcher: Watcher, error: Exception) -> None:

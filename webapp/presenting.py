@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import SECTIONS, SETTINGS, Config, Setting
+from trainer.queueing import place_words
 from trainer.runs import Run, phase_words, progress_percent
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
@@ -44,7 +45,7 @@ class StatusLook:
 
 
 STATUS_LOOKS: dict[Status, StatusLook] = {
-    "queued": StatusLook("Queued", "busy", "Waiting for its process to start."),
+    "queued": StatusLook("Queued", "busy", "Waiting until its device is free."),
     "preparing": StatusLook("Preparing", "busy", "Getting the text, tokenizer and model ready."),
     "running": StatusLook("Running", "active", "Training."),
     "stopping": StatusLook("Stopping", "warning", "Saving a checkpoint before it ends."),
@@ -84,6 +85,14 @@ def steps_words(state: State) -> str:
     if state.epoch is None or not state.epochs:
         return words
     return f"{words} · epoch {state.epoch:,} of {state.epochs:,}"
+
+
+def start_words(run: Run, started: str) -> str:
+    """Confirm that a run was launched: it has started, or it waits."""
+    if run.state.queue is None:
+        return started
+    place = place_words(run.state.queue)
+    return f"The run is queued, {place}. It starts by itself when its turn comes."
 
 
 def stop_words(run: Run) -> str:

@@ -1,7 +1,7 @@
 // Writes what is new into the nodes that stand for it; no node is ever replaced.
 
 import { age, FORMATS } from "./formats.js";
-import { isActive, percentDone, percentWords, phaseSentence, stepsWords, timeCell } from "./runstate.js";
+import { isActive, percentDone, percentWords, phaseSentence, placeWords, stepsWords, timeCell, warning } from "./runstate.js";
 
 const looks = JSON.parse(document.getElementById("status-looks")?.textContent ?? "{}");
 
@@ -19,6 +19,9 @@ export function patch(root, run) {
   for (const node of root.querySelectorAll("[data-when]")) {
     show(node, node.dataset.when.split(" ").includes(run.status));
   }
+  for (const node of root.querySelectorAll("[data-queued]")) show(node, run.queue != null);
+  for (const node of root.querySelectorAll("[data-place]")) write(node, placeWords(run));
+  for (const node of root.querySelectorAll("[data-warning]")) patchWarning(node, warning(run));
   for (const node of root.querySelectorAll("[data-time]")) write(node, timeCell(run));
   for (const node of root.querySelectorAll("[data-steps]")) write(node, stepsWords(run));
   for (const node of root.querySelectorAll("[data-phase]")) write(node, phaseSentence(run, looks));
@@ -53,16 +56,22 @@ function patchStatus(node, status) {
   write(node.querySelector("[data-status-word]"), look.word);
 }
 
+function patchWarning(node, found) {
+  write(node, found?.[0] ?? "");
+  node.title = found?.[1] ?? "";
+  show(node, found != null);
+}
+
 function patchProgress(root, run) {
   const share = percentDone(run);
   for (const bar of root.querySelectorAll("[data-progress]")) {
-    // Without a value the bar is indeterminate, which an ended run must not be.
+    // Without a value the bar is indeterminate, which a run that ended or waits must not be.
     if (share != null) bar.value = share;
-    else if (isActive(run)) bar.removeAttribute("value");
+    else if (isActive(run) && !run.queue) bar.removeAttribute("value");
     else bar.value = 0;
   }
   for (const node of root.querySelectorAll("[data-progress-words]")) write(node, percentWords(share));
-  for (const node of root.querySelectorAll("[data-progress-row]")) show(node, isActive(run));
+  for (const node of root.querySelectorAll("[data-progress-row]")) show(node, isActive(run) && !run.queue);
 }
 
 export function toneOf(status) {

@@ -86,6 +86,20 @@ export function timeLeft(seconds) {
   return seconds == null ? ABSENT : `${duration(seconds)} left`;
 }
 
+export function ordinal(number) {
+  const teens = number % 100 > 10 && number % 100 < 20;
+  return grouped(number) + (teens ? "th" : { 1: "st", 2: "nd", 3: "rd" }[number % 10] ?? "th");
+}
+
+export function countdown(seconds) {
+  if (seconds == null) return "";
+  return seconds <= 0 ? "being killed: its deadline has passed" : `killed in ${duration(seconds)} unless it ends before`;
+}
+
+export function silence(seconds) {
+  return seconds == null ? "" : `no word for ${duration(seconds)}; the process lives (stopped or very busy)`;
+}
+
 export function ageSeconds(stamp, at = Date.now()) {
   return Math.max(0, (at - Date.parse(stamp)) / 1000);
 }

@@ -3,7 +3,7 @@
 import { patch, show, toneOf, write } from "./binding.js";
 import { Chart } from "./chart.js";
 import { ChartView } from "./chartview.js";
-import { age, ageSeconds, count, duration, fixed, grouped, learningRate, loss, perplexity, size } from "./formats.js";
+import { age, count, countdown, fixed, grouped, learningRate, loss, perplexity, silence, size } from "./formats.js";
 import { watchRun } from "./live.js";
 import { Log } from "./log.js";
 import { isActive, percentDone, percentWords } from "./runstate.js";
@@ -11,9 +11,9 @@ import { Samples } from "./samples.js";
 import { History } from "./series.js";
 import { onAction, target } from "./shortcuts.js";
 
-const SILENT_AFTER_SECONDS = 20;
 const MOST_READINGS = 4000;
 const MOST_EVENTS = 300;
+const SAVES = new Set(["saved", "saved-again"]);
 const MARKS_EXPLAINED = "▲ saved   ○ best   ┆ resumed";
 
 const root = document.getElementById("run");
@@ -161,7 +161,7 @@ function setMarks() {
   const judged = history.columns("val_loss");
   const best = judged.value.indexOf(Math.min(...judged.value));
   marks = events.filter(({ step }) => step != null).flatMap(({ kind, step }) => {
-    if (kind === "saved") return [{ kind: "checkpoint", step }];
+    if (SAVES.has(kind)) return [{ kind: "checkpoint", step }];
     return kind === "resumed" ? [{ kind: "resumed", step }] : [];
   });
   if (best >= 0) marks.push({ kind: "best", step: judged.step[best], value: judged.value[best] });
@@ -180,6 +180,7 @@ const handlers = {
     showTitle();
     showError();
     showNotices();
+    showUrgent();
     showResumable();
     if (isActive(before) === isActive(run)) return;
     afterChange();
@@ -203,8 +204,8 @@ const handlers = {
   },
   event({ events: rows }) {
     addEvents(rows);
-    if (rows.some(({ kind }) => kind === "saved")) showSaved();
-    if (rows.some(({ kind }) => kind === "saved" || kind === "evaluated")) afterChange();
+    if (rows.some(({ kind }) => SAVES.has(kind))) showSaved();
+    if (rows.some(({ kind }) => SAVES.has(kind) || kind === "evaluated")) afterChange();
   },
   gone() {
     tellGone();
@@ -302,13 +303,16 @@ function tellGone() {
   document.getElementById("actions").hidden = true;
 }
 
-// A worker that says nothing for long is told of, whatever its status claims.
-setInterval(() => {
-  const seconds = isActive(run) && run.heartbeat_at ? ageSeconds(run.heartbeat_at) : 0;
-  const silent = seconds > SILENT_AFTER_SECONDS && document.body.dataset.connection === "live";
-  show(document.getElementById("silence"), silent);
-  if (silent) write(root.querySelector("[data-silence]"), duration(seconds));
-}, 1000);
+// The server counts the seconds: the clock of this computer may be another.
+function showUrgent() {
+  const countdownNode = root.querySelector("[data-countdown]");
+  write(countdownNode, countdown(run.stop?.seconds_left));
+  show(countdownNode, run.stop != null);
+  write(root.querySelector("[data-silence]"), silence(run.silent_seconds));
+  show(document.getElementById("silence"), run.silent_seconds != null);
+  write(root.querySelector("[data-trouble]"), run.trouble ?? "");
+  show(document.getElementById("trouble"), run.trouble != null);
+}
 
 // ---------------------------------------------------------------------- begin
 

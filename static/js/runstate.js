@@ -1,6 +1,6 @@
 // What the state of a run means in words and shares: the same rules as webapp/presenting.py.
 
-import { duration, grouped, percent, timeLeft } from "./formats.js";
+import { duration, grouped, ordinal, percent, timeLeft } from "./formats.js";
 
 const ACTIVE = new Set(["queued", "preparing", "running", "stopping"]);
 
@@ -36,12 +36,25 @@ export function phaseSentence(run, looks) {
   return isActive(run) ? phaseWords(run) : looks[run.status].word;
 }
 
+// What a list must not hide, in a word and in full: trouble, or files that are damaged.
+export function warning(run) {
+  if (run.trouble != null) return ["cannot be written", run.trouble];
+  if (run.error?.kind === "store") return ["damaged", `${run.error.message} ${run.error.hint}`.trim()];
+  return run.damage?.length ? ["damaged", run.damage[0]] : null;
+}
+
 export function stepsWords(run) {
   if (run.step == null) return "";
   const of = run.total_steps ? ` of ${grouped(run.total_steps)}` : "";
   const words = `step ${grouped(run.step)}${of}`;
   if (run.epoch == null || !run.epochs) return words;
   return `${words} · epoch ${grouped(run.epoch)} of ${grouped(run.epochs)}`;
+}
+
+export function placeWords(run) {
+  if (!run.queue) return "";
+  const after = run.queue.after ? `, after ${run.queue.after}` : "";
+  return `${ordinal(run.queue.position)} for ${run.queue.device}${after}`;
 }
 
 export function timeCell(run) {

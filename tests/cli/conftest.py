@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from trainer import launch
 from trainer.cli import application
 from trainer.store.lock import RunLock
+from trainer.store.queue import Place
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,9 @@ def call(home: Path) -> Call:
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make runs that nothing trains: the launcher lets go of them instead of starting a worker."""
 
-    def let_go(_: object, __: object, lock: RunLock, checkpoint: str | None = None) -> None:
+    def let_go(_: object, __: object, lock: RunLock, place: Place, ___: str | None = None) -> None:
         lock.release()
+        place.release()
 
     monkeypatch.setattr(launch, "_start_worker", let_go)
 

@@ -15,15 +15,17 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.conftest import MakeRun
-from trainer import __version__, datasource, launch
+from tests.store.test_checkpoints import checkpoint as a_checkpoint
+from trainer import __version__, datasource, deadline, launch
 from trainer import config as configuration
 from trainer.cli import application
 from trainer.cli.application import MODULES
 from trainer.cli.options import Command
-from trainer.runs import RunStore
+from trainer.runs import Run, RunStore
 from trainer.store.files import read_record, write_record
 from trainer.store.process import identify
-from trainer.store.records import ErrorRecord, State
+from trainer.store.queue import Queue
+from trainer.store.records import ErrorRecord, QueueStanding, State
 from trainer.telemetry import GpuReading, Nvml
 
 
@@ -202,6 +204,47 @@ def test_train_tells_what_was_started_and_what_to_do_next(
     assert RunStore(home).meta(run_id).command[:3] == ["llm-trainer", "train", "--config"]
 
 
+def test_train_tells_behind_what_a_run_is_queued(
+    call: Call,
+    text_file: Path,
+    make_run: MakeRun,
+    store: RunStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[Any] = []
+    monkeypatch.setattr(launch, "_start_worker", lambda _, __, *owned: held.extend(owned))
+    make_run(run_id="0", name="baseline")
+    place = Queue(store.workspace.queue_dir).draw("0", ("cpu",), "cpu")
+    options = ("--set", f"data.dataset_name={text_file}", "--device", "cpu")
+    answer = call("train", *options)
+    run_id = store.workspace.run_ids()[0]
+    first, second, *_ = answer.out.splitlines()
+    assert first == (
+        f"Run {run_id} is queued, 2nd for cpu, after baseline: "
+        "it starts by itself when its turn comes."
+    )
+    assert f"resume --run-id {run_id} --now-anyway" in second
+    assert "Started run" in call("train", *options, "--now-anyway").out
+    for owned in (place, *held):
+        owned.release()
+
+
+def test_a_queued_run_is_started_by_resume_and_another_is_not(
+    call: Call, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = identify(os.getpid())
+    queue = QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline")
+    run = make_run(run_id="b", status="queued", queue=queue, process=me)
+    assert "already active" in call("resume", "--run-id", "b").err
+
+    def heard(self: RunStore, run_id: str, *_: object) -> Run:
+        assert run.paths.start_request.exists()
+        return make_run(run_id="c", status="preparing", process=me)
+
+    monkeypatch.setattr(RunStore, "wait", heard)
+    assert "Run b starts now." in call("resume", "--run-id", "b", "--now-anyway").out
+
+
 @pytest.mark.usefixtures("no_worker")
 def test_train_json_is_the_run_id_alone(call: Call, home: Path, text_file: Path) -> None:
     answer = call("train", "--set", f"data.dataset_name={text_file}", "--json")
@@ -291,13 +334,43 @@ def test_stopping_a_run_asks_it(call: Call, make_run: MakeRun, no_signal: list[i
     assert no_signal == [os.getpid()]
 
 
+def test_a_stop_counts_down_to_its_deadline(
+    call: Call, make_run: MakeRun, no_signal: list[int]
+) -> None:
+    make_run(run_id="a", status="running", process=identify(os.getpid()))
+    answer = call("stop", "--run-id", "a", "--deadline", "7200")
+    assert "Run a is stopping: it saves a checkpoint first; killed in 2 h " in answer.out
+    status = call("status", "--run-id", "a", "--json").json
+    assert (status["status"], len(no_signal)) == ("stopping", 1)
+    assert 7100 < status["stop"]["seconds_left"] <= 7200
+    assert "killed in" in call("status", "--run-id", "a").out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--deadline", "0"), "A deadline of 0 seconds is not from 1 to 86,400."),
+        (("--deadline", "nan"), "A deadline of nan seconds is not from 1 to 86,400."),
+        (("--deadline", "5", "--now"), "A run that is killed at once has no deadline."),
+    ],
+)
+def test_a_deadline_that_cannot_be_is_refused(
+    call: Call, make_run: MakeRun, options: tuple[str, ...], told: str
+) -> None:
+    make_run(run_id="a", status="running", process=identify(os.getpid()))
+    answer = call("stop", "--run-id", "a", *options)
+    assert answer.status == 2
+    assert told in answer.err
+
+
 @pytest.fixture
 def no_signal(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record whom a signal would have gone to: these runs claim to be the test's own process."""
     sent: list[int] = []
     monkeypatch.setattr(
-        "trainer.runs.process.send_signal", lambda record, _: sent.append(record.pid)
+        "trainer.deadline.process.send_signal", lambda record, _: sent.append(record.pid)
     )
+    monkeypatch.setattr(deadline, "_start", lambda *_: None)
     monkeypatch.setattr(RunStore, "wait", lambda store, run_id, *_, **__: store.get(run_id))
     return sent
 
@@ -429,6 +502,20 @@ def test_annotating_changes_only_what_is_given(call: Call, make_run: MakeRun) ->
     assert answer.out == (
         "Run a is now without a name, tagged y, z, archived, with notes (4 characters).\n"
     )
+
+
+def test_a_checkpoint_is_pinned_and_unpinned(call: Call, make_run: MakeRun) -> None:
+    run = make_run(run_id="a")
+    run.paths.checkpoints.mkdir(parents=True)
+    a_checkpoint(run.paths.checkpoints, "best", 20)
+    answer = call("annotate", "--run-id", "a", "--pin-checkpoint", "best")
+    assert "The checkpoint 'best' is kept for good as 'step-20'.\n" in answer.out
+    shown = call("status", "--run-id", "a").out
+    assert "best (step 20, pinned), step-20 (step 20, pinned)" in " ".join(shown.split())
+    answer = call("annotate", "--run-id", "a", "--unpin-checkpoint", "step-20")
+    assert "The checkpoint 'step-20' is not kept any more.\n" in answer.out
+    assert call("annotate", "--run-id", "a", "--unpin-checkpoint", "best").status == 2
+    assert call("annotate", "--run-id", "a", "--pin-checkpoint", "latest").status == 3
 
 
 def test_delete_needs_a_yes_where_nobody_can_be_asked(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import click
@@ -15,11 +16,10 @@ from trainer.cli.describe import (
     run_cells,
     run_detail,
     run_table,
-    staleness,
     status_look,
 )
 from trainer.store.process import identify
-from trainer.store.records import ErrorRecord, Progress, State
+from trainer.store.records import ErrorRecord, Progress, QueueStanding, State
 from trainer.telemetry import GpuReading
 
 
@@ -52,6 +52,23 @@ TRAINING: dict[str, Any] = {
     "compiled": True,
     "parameters": 5_311_744,
 }
+
+
+WAITING: dict[str, Any] = {
+    "status": "queued",
+    "phase": "waiting for cpu: 1 run ahead",
+    "queue": QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline"),
+}
+
+
+def test_a_queued_run_tells_its_place(make_run: MakeRun) -> None:
+    assert progress_line(state(**WAITING)) == "queued, 2nd for cpu, after baseline"
+    run = make_run(**WAITING, process=identify(os.getpid()))
+    assert run_cells(run)[2:4] == ["queued 2nd", "2nd for cpu, after baseline"]
+    assert status_look("queued 2nd") == status_look("queued")
+    detail = [click.unstyle(line).split(maxsplit=1) for line in run_detail(run, [], [], 80)]
+    assert ["status", "queued · waiting for cpu: 1 run ahead"] in detail
+    assert ["queue", "2nd for cpu, after baseline"] in detail
 
 
 def test_a_training_run_in_one_line() -> None:
@@ -161,11 +178,13 @@ def test_gpu_readings() -> None:
     assert gpu_words(gpu) == "1 NVIDIA H200   45 %   61 °C   130 W   3.0 GiB of 24.0 GiB"
 
 
-def test_a_quiet_run_shows_the_age_of_its_numbers(make_run: MakeRun) -> None:
-    process = identify(os.getpid())
-    quiet = make_run(status="running", process=process, heartbeat_at=CREATED_AT)
-    assert staleness(quiet).startswith(" · last heard of ")
-    assert staleness(make_run(run_id="b", heartbeat_at=CREATED_AT)) == ""
+def test_a_run_that_lives_and_says_nothing_is_told_of(make_run: MakeRun) -> None:
+    long_ago = time.monotonic() - 3 * 3600 - 60
+    run = make_run(
+        status="running", process=identify(os.getpid()), heartbeat_uptime_seconds=long_ago
+    )
+    status = next(line for line in run_detail(run, [], [], 200) if "status" in line)
+    assert "running · no word for 3 h 1 min; the process lives (stopped or very busy)" in status
 
 
 def test_every_status_is_a_word_and_most_a_colour_too() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -22,6 +23,12 @@ from trainer.errors import CheckpointError, NotFoundError
 SHAPE = {"layers": 2, "width": 32, "heads": 4, "kv_heads": 2, "hidden": 48}
 TOKENIZER = Tokenizer.train(["a small text about a small cat"], 270)
 CPU = torch.device("cpu")
+
+
+class Room(NamedTuple):
+    """What is left on a disk, in bytes."""
+
+    free: int
 
 
 def a_payload(step: int = 10, **changes: Any) -> dict[str, Any]:
@@ -162,6 +169,16 @@ def test_weights_that_are_not_finite_are_not_saved(saved: Path) -> None:
     with pytest.raises(CheckpointError, match=r"norm\.weight holds values that are not finite"):
         checkpoint.save(saved, payload)
     assert checkpoint.load(saved)["step"] == 10
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_one_value_among_many_that_is_not_finite_is_found(value: float, kind: torch.dtype) -> None:
+    weights = {"a": torch.zeros(0), "b": torch.arange(1000.0).to(kind)}
+    checkpoint.refuse_spoilt(weights, "No", "")
+    weights["b"][617] = value
+    with pytest.raises(checkpoint.SpoiltWeightsError, match="the weight b holds"):
+        checkpoint.refuse_spoilt(weights, "No", "")
 
 
 def test_what_could_not_be_loaded_again_is_not_saved(saved: Path) -> None:
@@ -322,16 +339,110 @@ def test_a_link_to_a_checkpoint_without_its_file_makes_that_anew(saved: Path) ->
     assert info_of(best) | {"saved_at": ""} == facts | {"saved_at": ""}
 
 
-def test_only_the_newest_epochs_are_kept(saved: Path) -> None:
-    for number in (1, 2, 9, 10, 11):
-        checkpoint.link(saved, saved.with_name(f"epoch-{number}.pt"))
-    checkpoint.keep_newest(saved.parent, 2)
-    names = sorted(path.name for path in saved.parent.glob("*.pt*"))
-    assert names == [
-        "epoch-10.pt",
-        "epoch-10.pt.json",
-        "epoch-11.pt",
-        "epoch-11.pt.json",
-        "latest.pt",
-        "latest.pt.json",
-    ]
+def test_further_names_are_there_before_the_new_latest_is(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = saved.with_name("best.pt")
+    real = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(target) == saved:
+            raise Killed
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Killed):
+        checkpoint.save(saved, a_payload(step=20), [best])
+    assert (checkpoint.load(saved)["step"], checkpoint.load(best)["step"]) == (10, 20)
+
+
+# ---------------------------------------------------------------------- the file beside it
+
+
+def killed_between_the_two_files(saved: Path, step: int) -> None:
+    """Leave the JSON file of a save without its checkpoint."""
+    old = saved.read_bytes()
+    checkpoint.save(saved, a_payload(step=step))
+    saved.write_bytes(old)
+
+
+def test_kills_at_the_same_place_again_and_again_do_not_push_out_the_true_digest(
+    saved: Path,
+) -> None:
+    for step in range(20, 28):
+        killed_between_the_two_files(saved, step)
+        assert checkpoint.load(saved)["step"] == 10
+
+
+def test_a_checkpoint_whose_file_beside_it_is_lost_outlasts_a_kill_too(saved: Path) -> None:
+    without_info(saved)
+    killed_between_the_two_files(saved, 20)
+    assert checkpoint.load(saved)["step"] == 10
+
+
+def test_a_link_tells_what_is_true_of_it(saved: Path) -> None:
+    killed_between_the_two_files(saved, 20)
+    best = saved.with_name("best.pt")
+    checkpoint.link(saved, best)
+    assert (info_of(saved)["step"], info_of(best)["step"]) == (20, 10)
+
+
+def test_the_file_beside_it_is_mended(saved: Path) -> None:
+    facts = info_of(saved)
+    killed_between_the_two_files(saved, 20)
+    checkpoint.mend_info(saved, checkpoint.load(saved))
+    assert info_of(saved) | {"saved_at": ""} == facts | {"saved_at": ""}
+    written = saved.with_name("latest.pt.json").stat().st_mtime_ns
+    checkpoint.mend_info(saved, checkpoint.load(saved))
+    assert saved.with_name("latest.pt.json").stat().st_mtime_ns == written
+
+
+def test_a_reader_is_not_misled_when_both_files_are_replaced_between_its_looks(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = [checkpoint.read_info(saved)]
+    checkpoint.save(saved, a_payload(step=20))
+    real = checkpoint.read_info
+    monkeypatch.setattr(checkpoint, "read_info", lambda p: stale.pop() if stale else real(p))
+    checkpoint.verify(saved)
+
+
+def test_the_others_are_named_beside_damage(saved: Path) -> None:
+    checkpoint.link(saved, saved.with_name("best.pt"))
+    content = bytearray(saved.read_bytes())
+    saved.unlink()  # Not the file that both names share.
+    content[9999] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(checkpoint.DamagedCheckpointError) as raised:
+        checkpoint.load(saved)
+    assert "There is: best." in raised.value.hint
+
+
+def test_a_newer_format_is_refused_whatever_the_file_holds(saved: Path) -> None:
+    beside = saved.with_name("latest.pt.json")
+    beside.write_text(beside.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(CheckpointError, match="written by a newer llm-trainer") as raised:
+        checkpoint.load(saved)
+    assert not isinstance(raised.value, checkpoint.DamagedCheckpointError)
+
+
+@pytest.mark.parametrize(("number", "damaged"), [(errno.EIO, True), (errno.EACCES, False)])
+def test_what_cannot_be_read_is_damaged_only_where_the_disk_lost_it(
+    saved: Path, number: int, damaged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> str:
+        raise OSError(number, "No")
+
+    monkeypatch.setattr(checkpoint, "sha256_of", refuse)
+    with pytest.raises(CheckpointError) as raised:
+        checkpoint.load(saved)
+    assert isinstance(raised.value, checkpoint.DamagedCheckpointError) == damaged
+
+
+def test_too_little_space_is_told_before_anything_is_written(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: Room(free=1_000_000))
+    with pytest.raises(checkpoint.NotSavedError, match=r"needs 1\.1 MiB and 976\.6 KiB are free"):
+        checkpoint.save(saved, a_payload(step=20))
+    assert checkpoint.load(saved)["step"] == 10

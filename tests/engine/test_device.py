@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from trainer.choosing import Device, match_name, select
 from trainer.engine import device
-from trainer.engine.device import Device, Precision, match_name, precision_by_speed, select
+from trainer.engine.device import Precision, precision_by_speed
 from trainer.errors import DeviceError
 
 CPU = Device("cpu", "Some CPU", 8 << 30)
@@ -98,11 +99,20 @@ def test_the_gpus_of_torch_are_listed_after_the_cpu(monkeypatch: pytest.MonkeyPa
     cpu, *gpus = device.list_devices()
     assert cpu.id == "cpu"
     assert gpus == [
-        Device("cuda:0", "GPU 0", 8 << 30, 5 << 30),
-        Device("cuda:1", "GPU 1", 8 << 30, 7 << 30),
+        Device("cuda:0", "GPU 0", 8 << 30, 5 << 30, "GPU-12-34"),
+        Device("cuda:1", "GPU 1", 8 << 30, 7 << 30, "GPU-12-34"),
     ]
     assert device.choose("auto", strict=False).device == "cuda:1"
     assert device.uuid(torch.device("cuda:1")) == "GPU-12-34"
+
+
+def test_of_several_gpus_that_fit_the_one_is_taken_that_the_run_has_waited_for() -> None:
+    gpus = [Device(f"cuda:{n}", "NVIDIA A30", (9 - n) << 30, uuid=f"GPU-{n}") for n in range(2)]
+    choice = select("auto", False, [CPU, *gpus], meant="GPU-1")
+    assert (choice.device, choice.key) == ("cuda:1", "GPU-1")
+    assert choice.reason == "of 2 GPUs that fit 'auto', it was free."
+    # A device that does not meet the wish is not taken, whatever was expected.
+    assert select("cuda:0", False, [CPU, *gpus], meant="cpu").key == "GPU-0"
 
 
 def test_a_gpu_whose_memory_cannot_be_asked_is_still_listed(
@@ -111,7 +121,7 @@ def test_a_gpu_whose_memory_cannot_be_asked_is_still_listed(
     def fail(index: int) -> int:
         raise RuntimeError("no NVML")
 
-    properties = SimpleNamespace(name="GPU", total_memory=8 << 30)
+    properties = SimpleNamespace(name="GPU", total_memory=8 << 30, uuid="1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
     monkeypatch.setattr(torch.cuda, "device_memory_used", fail)

@@ -64,7 +64,11 @@ def test_the_whole_time_is_that_of_its_parts(answers: Any) -> None:
     pauses = found["evaluations"] * (parts["evaluation"] + parts["samples_and_checkpoint"])
     assert found["evaluations"] == 3
     assert found["estimated_seconds"] == pytest.approx(
-        parts["starting"] + parts["compiling"] + 12 * parts["step"] + pauses
+        parts["starting"]
+        + parts["compiling"]
+        + 12 * parts["step"]
+        + pauses
+        + parts["last_checkpoint"]
     )
     assert found["tokens_per_second"] == pytest.approx(4 * 32 / parts["step"])
     assert found["estimated_memory_bytes"] > 50_000_000

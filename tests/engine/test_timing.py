@@ -155,7 +155,7 @@ def test_what_is_not_known_of_the_pauses_counts_as_nothing() -> None:
 def test_the_pauses_expected_are_told_in_words() -> None:
     assert expected_in_words(costs()) == (
         "An evaluation is expected to take 10.000 s, its samples and checkpoint 3.000 s, "
-        "a checkpoint alone 1.000 s."
+        "a checkpoint alone 1.000 s, writing the last one 0.000 s."
     )
 
 
@@ -173,7 +173,7 @@ def test_an_evaluation_that_was_never_timed_is_as_many_windows() -> None:
 
 
 def test_a_checkpoint_that_was_never_timed_is_guessed_from_its_size() -> None:
-    assert saving_seconds(25_000_000) == 1.0
+    assert saving_seconds(25_000_000) == (0.125, 1.0)
 
 
 def test_a_step_of_many_micro_batches_is_extrapolated_from_a_few() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import point_row
-from trainer.errors import StoreError, UsageError
-from trainer.store.metrics import MetricsReader, MetricsWriter, bucket_width
+from trainer.errors import DamagedError, StoreError, UsageError
+from trainer.store.metrics import MetricsReader, MetricsWriter, bucket_width, open_or_replace
 
 
 @pytest.fixture
@@ -102,6 +102,21 @@ def test_a_resumed_run_forgets_what_lay_past_its_checkpoint(path: Path) -> None:
     assert read(path)["series"]["train_loss"]["value"] == [3.0, 2.5]
 
 
+@pytest.mark.parametrize(("evaluated", "kept"), [(True, [4, 8]), (False, [4])])
+def test_an_evaluation_that_is_to_be_repeated_is_forgotten_with_its_samples(
+    path: Path, evaluated: bool, kept: list[int]
+) -> None:
+    writer = MetricsWriter(path)
+    for step in (4, 8, 12):
+        sample = {"step": step, "prompt": "p", "text": "t"}
+        writer.write([("evaluations", {"step": step, "val_loss": 1.0}), ("samples", sample)])
+    writer.cut_after(8, evaluated=evaluated)
+    writer.close()
+    with MetricsReader(path) as reader:
+        assert [row["step"] for row in reader.latest_evaluations()] == kept
+        assert [row["step"] for row in reader.samples()] == kept
+
+
 def test_a_batch_is_stored_whole_or_not_at_all(path: Path) -> None:
     writer = MetricsWriter(path)
     with pytest.raises(sqlite3.OperationalError):
@@ -138,8 +153,8 @@ def test_a_reader_cannot_write(path: Path) -> None:
 
 def test_a_damaged_database_is_refused_in_words(path: Path) -> None:
     path.write_bytes(b"not a database at all, but long enough to be looked at" * 40)
-    with MetricsReader(path) as reader, pytest.raises(StoreError, match="damaged"):
-        reader.last_step()
+    with pytest.raises(DamagedError, match="damaged"):
+        MetricsReader(path)
 
 
 def test_a_newer_database_is_refused(path: Path) -> None:
@@ -159,3 +174,57 @@ def test_one_row_a_step_for_the_export(path: Path) -> None:
     with MetricsReader(path) as reader:
         rows = [(row["step"], row["train_loss"], row["val_loss"]) for row in reader.export_rows()]
     assert rows == [(1, 5.0, None), (2, 4.9, 4.5), (3, None, 4.0)]
+
+
+# ---------------------------------------------------------------------- damaged databases
+
+
+def damaged_in_the_middle(path: Path) -> None:
+    """Write 3,000 points, then overwrite the middle of the file."""
+    writer = MetricsWriter(path)
+    writer.write(("points", point_row(step)) for step in range(1, 3001))
+    writer.write([("events", {"kind": "saved", "message": "kept"})])
+    writer.close()
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8192] = b"\xff" * 8192
+    path.write_bytes(content)
+
+
+def test_what_lies_around_the_damage_is_saved(path: Path) -> None:
+    damaged_in_the_middle(path)
+    with pytest.raises(DamagedError):
+        MetricsWriter(path)
+    writer, happened = open_or_replace(path)
+    writer.close()
+    assert happened is not None
+    assert "set aside as metrics.sqlite3.damaged-" in happened
+    steps = read(path, points=5000)["series"]["train_loss"]["step"]
+    assert steps[0] == 1
+    assert steps[-1] == 3000
+    assert 2000 < len(steps) < 3000
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_truncated_or_empty_database_goes_on(path: Path) -> None:
+    for length in (0, 100, 4096, 10_000):
+        path.unlink(missing_ok=True)
+        write_losses(path, [3.0] * 2000)
+        path.write_bytes(path.read_bytes()[:length])
+        writer, _ = open_or_replace(path)
+        writer.write([("points", point_row(9))])
+        writer.close()
+        assert 9 in read(path, points=5000)["series"]["train_loss"]["step"]
+
+
+def test_only_this_module_opens_a_connection_that_may_write() -> None:
+    root = Path(__file__).resolve().parents[2]
+    elsewhere = [
+        f"{file.relative_to(root)}: {line.strip()}"
+        for folder in ("trainer", "webapp", "benchmarks")
+        for file in (root / folder).rglob("*.py")
+        if file.name != "metrics.py"
+        for line in file.read_text().splitlines()
+        if "sqlite3.connect(" in line and "mode=ro" not in line
+    ]
+    assert elsewhere == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -63,6 +64,59 @@ def test_a_missing_lock_file_is_held_by_nobody(tmp_path: Path) -> None:
     assert not lock.is_held(tmp_path / "run.lock")
 
 
+def test_the_lock_names_who_took_it_last(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    me = process.identify(os.getpid())
+    held = RunLock.acquire(path)
+    assert held is not None
+    assert lock.holder(path) == me
+    child = holder(tmp_path / "other")
+    heir = process.identify(child.pid)
+    held.name_holder(heir)
+    assert lock.holder(path) == heir
+    child.kill()
+    child.communicate()
+    assert lock.holder(path) is None  # It is dead: nobody known holds the lock.
+    held.release()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"pid": 1}'])
+def test_a_lock_file_that_names_nobody_is_no_fault(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "run.lock"
+    path.write_bytes(content)
+    assert lock.holder(path) is None
+
+
+def test_nobody_waits_for_a_lock_in_vain(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    child = holder(path)
+    asked: list[int] = []
+
+    def in_vain() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    assert RunLock.acquire(path, patience_seconds=3600.0, unless=in_vain) is None
+    assert len(asked) == 3
+    child.kill()
+    child.communicate()
+
+
+def test_a_probe_of_the_lock_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "run.lock"
+    path.touch()
+    probe = os.open(path, os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_SH)
+
+    def probe_ends() -> bool:
+        os.close(probe)
+        return False
+
+    taken = RunLock.acquire(path, patience_seconds=3600.0, unless=probe_ends)
+    assert taken is not None
+    taken.release()
+
+
 def test_a_process_is_known_by_more_than_its_pid() -> None:
     me = process.identify(os.getpid())
     assert me is not None
@@ -86,6 +140,44 @@ def test_a_recycled_pid_is_never_signalled(tmp_path: Path) -> None:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_the_end_of_any_process_can_be_waited_for(tmp_path: Path) -> None:
+    child = holder(tmp_path / "lock")
+    record = process.identify(child.pid)
+    assert record is not None
+    assert not process.wait_for_end(record, 0.0)
+    child.kill()
+    assert process.wait_for_end(record, 60.0)
+    child.communicate()
+    assert process.wait_for_end(record, 60.0)
+    stale = msgspec.structs.replace(record, pid=os.getpid())
+    assert process.wait_for_end(stale, 60.0)
+
+
+def test_the_end_is_waited_for_where_there_is_no_pidfd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = holder(tmp_path / "lock")
+    record = process.identify(child.pid)
+    assert record is not None
+    monkeypatch.setattr(process, "_LOOK_SECONDS", 0.0)
+    assert not process._look_for_end(record, 0.0)
+    child.kill()
+    assert process._look_for_end(record, 60.0)
+    child.communicate()
+
+
+def test_who_does_not_lead_a_group_is_not_killed_with_it(tmp_path: Path) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    record = process.identify(child.pid)
+    assert record is not None
+    try:
+        assert not process.kill_group(record)
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_zombie_is_not_alive(tmp_path: Path) -> None:

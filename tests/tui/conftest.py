@@ -19,6 +19,7 @@ from trainer import launch
 from trainer.inference.client import ModelProcess
 from trainer.runs import RunStore
 from trainer.store.lock import RunLock
+from trainer.store.queue import Place
 from trainer.telemetry import GpuReading, HostReading
 from trainer.tui.app import TrainerApp
 from trainer.tui.machine import MachineMeter, MachineReading
@@ -78,8 +79,9 @@ def app(store: RunStore) -> Iterator[PlayedApp]:
 def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make runs that nothing trains: the launcher lets go of them instead of starting a worker."""
 
-    def let_go(_: object, __: object, lock: RunLock, checkpoint: str | None = None) -> None:
+    def let_go(_: object, __: object, lock: RunLock, place: Place, ___: str | None = None) -> None:
         lock.release()
+        place.release()
 
     monkeypatch.setattr(launch, "_start_worker", let_go)
 

@@ -208,7 +208,7 @@ def test_a_damaged_run_is_listed_with_its_error(app: PlayedApp, make_run: MakeRu
 
     async def story(pilot: TuiPilot) -> None:
         await shown(pilot, "is damaged")
-        assert rows(app)[0][1] == "failed"
+        assert rows(app)[0][1] == "failed !"
 
     play(app, story)
 

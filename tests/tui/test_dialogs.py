@@ -13,11 +13,13 @@ from textual.widgets import Input, OptionList, Select, TextArea
 from tests.conftest import MakeRun
 from tests.tui.conftest import PlayedApp, TuiPilot, play, rows, screen_text, shown, until, words_of
 from trainer import config as configuration
-from trainer import devices
+from trainer import devices, launch
 from trainer.config import Config
 from trainer.errors import TrainerError, UsageError
 from trainer.runs import Run, RunStore
 from trainer.store import process
+from trainer.store.queue import Queue
+from trainer.store.records import QueueStanding
 from trainer.tui.dialogs.delete import DeleteDialog
 from trainer.tui.dialogs.device import DeviceDialog
 from trainer.tui.dialogs.label_run import LabelDialog
@@ -78,11 +80,66 @@ def test_the_form_starts_a_run(app: PlayedApp, store: RunStore, no_worker: None)
     play(app, story)
     (run,) = store.list().runs
     assert app.told[0] == "first is started."
+    assert "--now-anyway" not in store.meta(run.run_id).command
     assert run.annotations.tags == ["a", "b"]
     config = store.config(run.run_id)
     assert (config.data.dataset_name, config.model.dropout) == ("python-docs", 0.1)
     assert store.meta(run.run_id).command[:2] == ["llm-trainer", "train"]
     assert "model.dropout=0.1" in store.meta(run.run_id).command
+
+
+def test_a_run_that_would_wait_may_be_started_now_anyway(
+    app: PlayedApp, store: RunStore, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Any] = []
+    monkeypatch.setattr(launch, "_start_worker", lambda _, __, *owned: held.extend(owned))
+    make_run(run_id="0", name="baseline")
+    busy = Queue(store.workspace.queue_dir).draw("0", ("cpu",), "cpu")
+
+    async def story(pilot: TuiPilot) -> None:
+        for choice in (False, True):
+            await dialog(pilot, NewRunDialog, "n")
+            app.screen.query_one("#setting-preference", Input).value = "cpu"
+            app.screen.query_one("#now-anyway", Select).value = choice
+            await pilot.press("ctrl+s")
+            await closed(pilot, app)
+
+    play(app, story)
+    for owned in (busy, *held):
+        owned.release()
+    assert app.told[0].endswith(" is queued, 2nd for cpu, after baseline.")
+    assert app.told[-1].endswith(" is started.")
+    assert store.meta(store.resolve("latest")).command[-1] == "--now-anyway"
+
+
+def test_a_queued_run_is_started_with_a_key(
+    app: PlayedApp, make_run: MakeRun, sleeper: subprocess.Popen[bytes]
+) -> None:
+    second = QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline")
+    run = make_run(
+        name="first", status="queued", queue=second, process=process.identify(sleeper.pid)
+    )
+
+    async def story(pilot: TuiPilot) -> None:
+        await shown(pilot, "queued, 2nd for cpu, after baseline ──")
+        await until(pilot, lambda: rows(app)[0][1] == "queued 2nd")
+        await pilot.press("a")
+        await until(pilot, lambda: bool(app.told))
+
+    play(app, story)
+    assert run.paths.start_request.exists()
+
+
+def test_a_run_that_does_not_wait_is_not_started(app: PlayedApp, make_run: MakeRun) -> None:
+    run = make_run(name="first", status="completed")
+
+    async def story(pilot: TuiPilot) -> None:
+        await shown(pilot, "── first ")
+        await pilot.press("a")
+        await until(pilot, lambda: bool(app.told))
+
+    play(app, story)
+    assert app.told == [f"Run {run.run_id} does not wait for anything: it is completed."]
 
 
 def test_mistakes_are_marked_at_once_and_nothing_is_lost(app: PlayedApp) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from rich.text import Text
 
 from tests.conftest import CREATED_AT, MakeRun
 from tests.tui.conftest import GIB, GPU, HOST, NOW
+from trainer.runs import Run
 from trainer.store.checkpoints import Checkpoint
-from trainer.store.records import ErrorRecord, State
+from trainer.store.records import Annotations, ErrorRecord, State
+from trainer.store.workspace import RunPaths
 from trainer.telemetry import HostReading
 from trainer.tui import (
     details_pane,
@@ -53,10 +56,10 @@ def test_the_title_line_fills_the_width(make_run: MakeRun) -> None:
     run = make_run(name="first", status="completed")
     assert run_header.title_line(run, "", 32).plain == "── first ────────── completed ──"
     long = make_run(name="x" * 80)
-    line = run_header.title_line(long, "last heard 30 s ago", 60).plain
-    assert len(line) == 60
+    line = run_header.title_line(long, "killed in 30 s unless it ends before", 80).plain
+    assert len(line) == 80
     assert "…" in line
-    assert line.endswith("completed · last heard 30 s ago ──")
+    assert line.endswith("completed · killed in 30 s unless it ends before ──")
 
 
 def test_the_progress_line_has_phase_bar_percent_and_time_left() -> None:
@@ -75,7 +78,7 @@ def test_a_phase_without_an_end_is_told_in_words() -> None:
     assert run_header.progress_line(starting, 80).plain.strip() == "starting"
 
 
-def test_errors_come_before_notes() -> None:
+def test_errors_and_trouble_come_before_notes(tmp_path: Path) -> None:
     state = State(
         run_id="a",
         status="failed",
@@ -84,8 +87,10 @@ def test_errors_come_before_notes() -> None:
         created_at=CREATED_AT,
         updated_at=CREATED_AT,
     )
-    assert plain(run_header.note_lines(state)) == [
+    run = Run(state, Annotations(), RunPaths("a", tmp_path, tmp_path), trouble="No space left.")
+    assert plain(run_header.note_lines(run)) == [
         "failed It is empty. Give text.",
+        "trouble No space left.",
         "note python-docs was used.",
     ]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import MakeRun, point_row
 from trainer.config import Config
 from trainer.config import replace as changed
-from trainer.errors import NotFoundError, StoreError
+from trainer.errors import NotFoundError
 from trainer.runs import RunStore
 from trainer.store import process
 from trainer.store.metrics import MetricsWriter
@@ -110,8 +110,9 @@ def test_a_run_that_is_gone_or_damaged_is_told(store: RunStore, make_run: MakeRu
         watch.look("20260101-000000-abcd")
     run = make_run()
     run.paths.state.write_text("{")
-    with pytest.raises(StoreError):
-        watch.look(run.run_id)
+    error = watch.look(run.run_id).run.state.error
+    assert error is not None
+    assert error.message.startswith("state.json is damaged")
 
 
 def test_looking_at_another_run_starts_over(store: RunStore, make_run: MakeRun) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from tests.conftest import CREATED_AT, MakeRun
 from trainer.config import Config
 from trainer.store.checkpoints import Checkpoint
-from trainer.store.records import ErrorRecord, Progress, State
+from trainer.store.records import ErrorRecord, Progress, QueueStanding, State
 from trainer.tui import wording
-
-AT = datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)
 
 
 def a_state(**fields: object) -> State:
@@ -32,6 +28,16 @@ def a_state(**fields: object) -> State:
 )
 def test_status(fields: dict[str, object], words: str) -> None:
     assert wording.status_words(a_state(**fields)) == words
+
+
+def test_a_queued_run_tells_its_place(make_run: MakeRun) -> None:
+    second = QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline")
+    assert wording.status_words(a_state(status="queued", queue=second)) == "queued 2nd"
+    waiting = make_run(name="next", status="stopped", queue=second)
+    assert wording.start_words(waiting, "next is started.") == (
+        "next is queued, 2nd for cpu, after baseline."
+    )
+    assert wording.start_words(make_run(name="next"), "next is started.") == "next is started."
 
 
 def test_time_is_what_is_left_or_what_it_took() -> None:
@@ -54,14 +60,6 @@ def test_a_long_step_has_a_progress_of_its_own() -> None:
     state = a_state(status="running", step=50, total_steps=100, progress=progress)
     assert wording.phase_percent(state) == 25.0
     assert wording.phase_percent(a_state(status="running", step=50, total_steps=100)) == 50.0
-
-
-def test_an_active_run_that_says_nothing_shows_the_age_of_its_news() -> None:
-    quiet = a_state(status="running", heartbeat_at="2026-01-02T04:03:35Z")
-    fresh = a_state(status="running", heartbeat_at="2026-01-02T04:04:00Z")
-    assert wording.quiet_words(quiet, AT) == "last heard 30 s ago"
-    assert wording.quiet_words(fresh, AT) == ""
-    assert wording.quiet_words(a_state(status="completed"), AT) == ""
 
 
 def test_figures_name_what_is_not_known_yet() -> None:

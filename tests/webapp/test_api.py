@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import CREATED_AT, MakeRun
+from tests.store.test_checkpoints import checkpoint as a_checkpoint
 from trainer.config import SETTINGS, Config
 from trainer.runs import RunStore
+from trainer.store import process
 from trainer.store.files import write_record
 from trainer.store.metrics import SERIES, MetricsWriter
-from trainer.store.records import State
+from trainer.store.records import QueueStanding, State
 from webapp import Services
 
 RUN = "20260102-030405-abcd"
@@ -234,25 +238,45 @@ def test_resume_passes_on_what_was_asked(
     web: FlaskClient, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(status="stopped")
-    asked: list[tuple[str, int, str]] = []
+    asked: list[tuple[str, int, str, bool]] = []
 
-    def resume(self: RunStore, run_id: str, *, more_epochs: int, source: str) -> Any:
-        asked.append((run_id, more_epochs, source))
+    def resume(
+        self: RunStore, run_id: str, *, more_epochs: int, source: str, now_anyway: bool
+    ) -> Any:
+        asked.append((run_id, more_epochs, source, now_anyway))
         return run
 
     monkeypatch.setattr(RunStore, "resume", resume)
     path = f"/api/runs/{run.run_id}/resume"
-    answer(web, path, method="POST", json={"more_epochs": 2, "from": "best"})
+    answer(web, path, method="POST", json={"more_epochs": 2, "from": "best", "now_anyway": True})
     answer(web, path, method="POST")
-    assert asked == [(run.run_id, 2, "best"), (run.run_id, 0, "latest")]
+    assert asked == [(run.run_id, 2, "best", True), (run.run_id, 0, "latest", False)]
+
+
+def test_a_queued_run_tells_its_place_and_is_started_on_request(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    standing = {"device": "cpu", "position": 2, "ahead": ["a"], "after": "baseline"}
+    run = make_run(
+        status="queued",
+        queue=msgspec.convert(standing, QueueStanding),
+        process=process.identify(os.getpid()),
+    )
+    assert answer(web, f"/api/runs/{run.run_id}")["queue"] == standing
+    told = answer(web, f"/api/runs/{run.run_id}/start", method="POST")
+    assert told["run_id"] == run.run_id
+    assert run.paths.start_request.exists()
+    ended = make_run()
+    wrong = refusal(web, f"/api/runs/{ended.run_id}/start", method="POST")
+    assert wrong[:2] == (409, "conflict")
 
 
 def test_a_damaged_run_is_told_and_hides_no_other(web: FlaskClient, make_run: MakeRun) -> None:
     make_run(name="whole")
     damaged = make_run()
     damaged.paths.state.write_text("{")
-    status, kind, _ = refusal(web, f"/api/runs/{damaged.run_id}")
-    assert (status, kind) == (500, "store")
+    told = answer(web, f"/api/runs/{damaged.run_id}")
+    assert (told["status"], told["error"]["kind"]) == ("failed", "store")
     assert answer(web, "/api/runs")["total"] == 2
 
 
@@ -314,6 +338,23 @@ def test_a_number_that_is_not_finite_becomes_null(web: FlaskClient, make_run: Ma
     writer.close()
     told = answer(web, f"/api/runs/{run.run_id}/metrics?series=grad_norm")
     assert told["series"]["grad_norm"]["value"] == [None]
+
+
+def test_a_checkpoint_is_pinned_and_unpinned(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run()
+    run.paths.checkpoints.mkdir(parents=True)
+    a_checkpoint(run.paths.checkpoints, "best", 20)
+    base = f"/api/runs/{run.run_id}/checkpoints"
+    told = answer(web, f"{base}/best/pin", method="POST")
+    assert told["pinned_as"] == "step-20"
+    assert [(c["name"], c["pinned"]) for c in told["checkpoints"]] == [
+        ("best", True),
+        ("step-20", True),
+    ]
+    told = answer(web, f"{base}/step-20/pin", method="DELETE")
+    assert [(c["name"], c["pinned"]) for c in told["checkpoints"]] == [("best", False)]
+    assert refusal(web, f"{base}/latest/pin", method="POST")[:2] == (404, "not_found")
+    assert refusal(web, f"{base}/best/pin", method="DELETE")[:2] == (400, "usage")
 
 
 def test_rows_are_continued_by_id(web: FlaskClient, make_run: MakeRun) -> None:
@@ -388,3 +429,12 @@ def test_a_vanished_process_shows_at_once(
     state = State(run_id=run.run_id, status="running", created_at=CREATED_AT, updated_at=CREATED_AT)
     write_record(run.paths.state, state)
     assert answer(web, f"/api/runs/{run.run_id}")["status"] == "interrupted"
+
+
+def test_the_sittings_of_a_run_are_told(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run()
+    writer = MetricsWriter(run.paths.metrics)
+    writer.write([("sittings", {"id": 1, "pid": 7}), ("sittings", {"id": 2, "pid": 8})])
+    writer.close()
+    sittings = answer(web, f"/api/runs/{run.run_id}/sittings")["sittings"]
+    assert [(row["pid"], row["ended"]) for row in sittings] == [(7, "interrupted"), (8, None)]

@@ -386,9 +386,23 @@ def test_a_damaged_run_is_told_once_and_harms_no_other(
     hub.tick()
     hub.tick()
     sent = post.sent.pop("a")
-    assert sorted(event for event, _ in sent) == ["error", "state"]
+    assert [event for event, _ in sent] == ["state", "state"]
+    told = next(data for _, data in sent if data["run_id"] == damaged.run_id)
+    assert told["error"]["kind"] == "store"
+
+
+def test_damaged_metrics_are_told_once_and_the_state_all_the_same(
+    hub: LiveHub, post: Post, make_run: MakeRun
+) -> None:
+    run = make_run(points=3)
+    run.paths.metrics.write_bytes(b"no database " * 400)
+    hub.watch("a", Watch(run_id=run.run_id))
+    set_state(run, step=3)
+    hub.tick()
+    sent = post.sent.pop("a")
+    assert sorted(event for event, _ in sent) == ["error", "state", "state"]
     told = dict(sent)["error"]
-    assert (told["run_id"], told["error"]["kind"]) == (damaged.run_id, "store")
+    assert (told["run_id"], told["error"]["kind"]) == (run.run_id, "store")
 
 
 def test_a_process_that_vanishes_is_seen_without_a_change_on_disk(
@@ -397,7 +411,7 @@ def test_a_process_that_vanishes_is_seen_without_a_change_on_disk(
     run = make_run(status="running", process=process.identify(os.getpid()))
     hub.watch("a", Watch(run_id=run.run_id))
     post.sent.clear()
-    monkeypatch.setattr("trainer.runs.process.is_alive", lambda _: False)
+    monkeypatch.setattr("trainer.store.process.is_alive", lambda _: False)
     hub.tick()
     assert [state["status"] for state in post.take("a", "state")] == ["interrupted"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -14,17 +15,20 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import CREATED_AT, MakeRun
+from tests.store.test_checkpoints import checkpoint as a_checkpoint
 from trainer.config import SETTINGS, Config, Layer, build
 from trainer.errors import ConflictError, DataError, TrainerError
 from trainer.runs import Run, RunStore
+from trainer.store import process
 from trainer.store.files import write_record
 from trainer.store.metrics import MetricsWriter
-from trainer.store.records import ErrorRecord, Meta
+from trainer.store.records import ErrorRecord, Meta, QueueStanding
 from webapp import Services
 from webapp.pages import run_list
 from webapp.shortcuts import SHORTCUTS
 
 Send = Callable[..., TestResponse]
+SECOND = QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline")
 
 
 @pytest.fixture
@@ -335,6 +339,24 @@ def test_a_run_is_started_with_what_was_typed(
     assert given["command"][:4] == ("llm-trainer", "train", "--set", "training.epochs=5")
 
 
+def test_a_run_that_need_not_wait_is_asked_for_by_a_mark(send: Send, created: list[Any]) -> None:
+    send("/runs/new")
+    send("/runs/new", now_anyway="true")
+    assert [given["now_anyway"] for _, given in created] == [False, True]
+    assert created[1][1]["command"][-1] == "--now-anyway"
+    refused = send("/runs/new", now_anyway="true", training__epochs="0").text
+    assert 'name="now_anyway" value="true" checked' in refused
+
+
+def test_a_run_that_waits_is_told_as_queued(
+    send: Send, parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(status="stopped", queue=SECOND)
+    monkeypatch.setattr(parts.store, "create", lambda *_, **__: run.run_id)
+    page = send("/runs/new", follow=True).text
+    assert "The run is queued, 2nd for cpu, after baseline. It starts by itself" in page
+
+
 def test_mistakes_are_shown_at_their_fields_and_nothing_is_lost(
     send: Send, created: list[Any]
 ) -> None:
@@ -522,6 +544,53 @@ def test_a_stop_that_is_refused_is_told_where_it_was_asked_for(
     assert "is not active" in send(f"/runs/{run.run_id}/stop", follow=True).text
 
 
+# ---------------------------------------------------------------------- the queue
+
+
+def test_a_queued_run_shows_its_place_and_can_be_started(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    run = make_run(
+        status="queued",
+        phase="waiting for cpu: 1 run ahead",
+        queue=SECOND,
+        process=process.identify(os.getpid()),
+    )
+    row = web.get("/").text
+    assert "data-queued data-place>2nd for cpu, after baseline</span>" in row
+    assert "data-progress-row hidden" in row
+    page = web.get(f"/runs/{run.run_id}").text
+    assert "<strong data-phase>waiting for cpu: 1 run ahead</strong>" in page
+    assert "data-queued data-place>2nd for cpu, after baseline</span>" in page
+    assert f'action="/runs/{run.run_id}/start" data-queued>' in page
+
+
+def test_a_run_that_does_not_wait_has_no_place(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(status="running", process=process.identify(os.getpid()))
+    page = web.get(f"/runs/{run.run_id}").text
+    assert f'action="/runs/{run.run_id}/start" data-queued hidden>' in page
+    assert "data-queued data-place hidden></span>" in page
+
+
+def test_start_now_asks_the_store_and_confirms(
+    send: Send, parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = make_run(status="preparing"), []
+
+    def start_now(run_id: str) -> Run:
+        asked.append(run_id)
+        return run
+
+    monkeypatch.setattr(parts.store, "start_now", start_now)
+    assert "The run starts now." in send(f"/runs/{run.run_id}/start", follow=True).text
+    assert asked == [run.run_id]
+
+
+def test_what_does_not_wait_cannot_be_started(send: Send, make_run: MakeRun) -> None:
+    page = send(f"/runs/{make_run().run_id}/start", follow=True).text
+    assert "does not wait for anything: it is completed." in page
+
+
 # ---------------------------------------------------------------------- annotate
 
 
@@ -598,6 +667,27 @@ def test_the_command_can_be_pasted_into_a_shell(web: FlaskClient, make_run: Make
     assert "llm-trainer train --name &#39;two words&#39;" in page
 
 
+# ---------------------------------------------------------------------- pins
+
+
+def test_a_checkpoint_is_pinned_and_unpinned_on_its_run_page(
+    web: FlaskClient, send: Send, make_run: MakeRun
+) -> None:
+    run = make_run()
+    run.paths.checkpoints.mkdir(parents=True)
+    a_checkpoint(run.paths.checkpoints, "best", 20)
+    address = f"/runs/{run.run_id}"
+    assert f'action="{address}/checkpoints/best/pin"' in web.get(address).text
+    page = send(f"{address}/checkpoints/best/pin", follow=True).text
+    assert "best.pt is kept for good as step-20.pt." in page
+    assert f'action="{address}/checkpoints/best/pin"' not in page
+    assert f'action="{address}/checkpoints/step-20/unpin"' in page
+    page = send(f"{address}/checkpoints/step-20/unpin", follow=True).text
+    assert "step-20.pt is not kept any more." in page
+    page = send(f"{address}/checkpoints/latest/pin", follow=True).text
+    assert "has no checkpoint" in page
+
+
 # ---------------------------------------------------------------------- resume
 
 
@@ -632,7 +722,22 @@ def test_a_run_is_resumed_once(
         send(path, **{"from": "epoch-1", "more_epochs": "2", "submission": "abc"}) for _ in "12"
     ]
     assert {answer.location for answer in answers} == {f"/runs/{resumable.run_id}"}
-    assert asked == [(resumable.run_id, {"more_epochs": 2, "source": "epoch-1"})]
+    expected = {"more_epochs": 2, "source": "epoch-1", "now_anyway": False}
+    assert asked == [(resumable.run_id, expected)]
+
+
+def test_a_resume_need_not_wait(
+    send: Send, parts: Services, resumable: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        parts.store, "resume", lambda *_, now_anyway, **__: asked.append(now_anyway)
+    )
+    path = f"/runs/{resumable.run_id}/resume"
+    send(path, now_anyway="true")
+    assert asked == [True]
+    refused = send(path, now_anyway="true", more_epochs="two").text
+    assert 'name="now_anyway" value="true" checked' in refused
 
 
 @pytest.mark.parametrize(
@@ -769,7 +874,7 @@ def test_the_help_names_addresses_that_there_are(app: Flask, web: FlaskClient) -
     page = web.get("/help").text
     named = re.findall(r"<code>(GET|POST) (/(?:api|v1)/[^<]*)</code>", page)
     routes = app.url_map.bind("localhost")
-    assert len(named) == 12
+    assert len(named) == 14
     assert all(routes.test(path, method) for method, path in named)
     assert "curl -s http://localhost/api/runs/latest" in page
 

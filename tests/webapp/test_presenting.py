@@ -15,6 +15,7 @@ from tests.conftest import CREATED_AT, MakeRun
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import Config, Layer
+from trainer.queueing import place_words
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import State
 from webapp import presenting
@@ -27,6 +28,9 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     **presenting.FORMATS,
     "time_left": formats.time_left,
+    "countdown": formats.countdown,
+    "silence": formats.silence,
+    "ordinal": formats.ordinal,
     "percent": lambda pair: formats.percent(*pair),
     "age": lambda stamp: formats.age(stamp, AT),
 }
@@ -54,6 +58,7 @@ def test_states_are_told_as_the_shared_table_says(case: dict[str, Any]) -> None:
     assert presenting.percent_words(percent) == case["percent_words"]
     assert presenting.phase_sentence(told) == case["phase"]
     assert presenting.steps_words(told) == case["steps"]
+    assert place_words(told.queue) == case["place"]
     assert presenting.time_cell(told) == case["time"]
 
 

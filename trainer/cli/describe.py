@@ -8,13 +8,11 @@ from typing import Any
 from trainer import formats
 from trainer.cli.output import aligned, bar, emphasis, faint, harmless
 from trainer.cli.table import Column, render
-from trainer.runs import Run, phase_words, progress_percent
+from trainer.queueing import place_words
+from trainer.runs import Run, phase_words, progress_percent, urgent_words, warning
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
 from trainer.telemetry import GpuReading
-
-STALE_SECONDS = 15.0
-"""An active run that was not heard of for so long is shown with the age of its numbers."""
 
 _STATUS_COLOURS: dict[str, str] = {
     "queued": "blue",
@@ -37,8 +35,8 @@ ENDINGS: dict[Status, str] = {
 
 
 def status_look(status: str) -> Mapping[str, Any]:
-    """Return the style of a status; the word itself says the same."""
-    colour = _STATUS_COLOURS.get(status)
+    """Return the style of a status, by its first word; the word itself says the same."""
+    colour = _STATUS_COLOURS.get(status.partition(" ")[0])
     return {"fg": colour} if colour else {}
 
 
@@ -64,14 +62,24 @@ def run_table(runs: Sequence[Run], width: int) -> list[str]:
     return render(_COLUMNS, [run_cells(run) for run in runs], width)
 
 
+def warning_lines(runs: Sequence[Run]) -> list[str]:
+    """Return a line for each run that is in trouble or damaged, for below the table."""
+    told = ((run, warning(run)) for run in runs)
+    return [
+        emphasis(f"{run.run_id} {found[0]}: ", fg="yellow") + harmless(found[1])
+        for run, found in told
+        if found
+    ]
+
+
 def run_cells(run: Run) -> list[str]:
     """Return one row of the table of runs; what is not known yet is empty."""
     state = run.state
     return [
         run.run_id,
         run.annotations.name or "",
-        run.status,
-        state.phase or "",
+        run.status if state.queue is None else f"queued {formats.ordinal(state.queue.position)}",
+        place_words(state.queue) or state.phase or "",
         percent_words(done_percent(state)),
         known(state.train_loss, formats.loss),
         known(state.best_val_word_perplexity, formats.perplexity),
@@ -107,6 +115,8 @@ def percent_words(percent: float | None) -> str:
 
 def progress_line(state: State) -> str:
     """Tell in one line of about 80 characters at most how a run is doing."""
+    if state.queue is not None:
+        return f"queued, {place_words(state.queue)}"
     training = state.phase == "training"
     started = state.status in ("running", "stopping")
     parts = [
@@ -159,11 +169,18 @@ def run_detail(
         *_figures(run.state),
         *_machine(run.state, gpus),
         *_about(run),
-        ("checkpoints", ", ".join(f"{c.name} (step {c.step:,})" for c in checkpoints)),
+        ("checkpoints", ", ".join(map(checkpoint_words, checkpoints))),
         *(("notice", notice) for notice in run.state.notices),
-        *_trouble(run.state),
+        ("trouble", run.trouble or ""),
+        *_error(run.state),
     ]
     return [title, *aligned(pairs, width)]
+
+
+def checkpoint_words(checkpoint: Checkpoint) -> str:
+    """Name a checkpoint, its step, and whether it is kept for good."""
+    pinned = ", pinned" if checkpoint.pinned else ""
+    return f"{checkpoint.name} (step {checkpoint.step:,}{pinned})"
 
 
 def _doing(run: Run) -> list[tuple[str, str]]:
@@ -172,18 +189,11 @@ def _doing(run: Run) -> list[tuple[str, str]]:
     percent = done_percent(state)
     done = "" if percent is None else f"{bar(percent)} {percent_words(percent)}"
     return [
-        ("status", words + staleness(run)),
+        ("status", " · ".join([words, *urgent_words(run)])),
+        ("queue", place_words(state.queue)),
         ("progress", _joined(done, of_whole(state.step, state.total_steps, "step"))),
         ("epoch", of_whole(state.epoch, state.epochs)),
     ]
-
-
-def staleness(run: Run) -> str:
-    """Tell the age of an active run's numbers once it is quiet for longer than it should be."""
-    heard = run.state.heartbeat_at
-    if not run.active or heard is None or formats.age_seconds(heard) < STALE_SECONDS:
-        return ""
-    return f" · last heard of {formats.age(heard)}"
 
 
 def of_whole(number: int | None, whole: int | None, name: str = "") -> str:
@@ -277,7 +287,7 @@ def _about(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _trouble(state: State) -> list[tuple[str, str]]:
+def _error(state: State) -> list[tuple[str, str]]:
     if state.error is None:
         return []
     return [("error", state.error.message), ("to do", state.error.hint)]

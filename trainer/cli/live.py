@@ -12,7 +12,7 @@ from trainer.cli.output import bar, note, on_terminal, say
 from trainer.cli.session import Session
 from trainer.errors import ConflictError
 from trainer.following import looks, milestone
-from trainer.runs import Run, progress_percent
+from trainer.runs import Run, progress_percent, urgent_words
 from trainer.store.records import State
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def show_until_end(session: Session, first: Run, shown: Screen) -> Run:
         for line in news(before, run):
             shown.tell(line)
         if shown.redraws:
-            shown.show([progress_line(run.state), *_bar_line(run.state)])
+            shown.show([progress_line(run.state), *_bar_line(run.state), *urgent_words(run)])
         elif run.active and milestone(run.state) != told:
-            shown.tell(progress_line(run.state))
+            shown.tell(" · ".join([progress_line(run.state), *urgent_words(run)]))
             told = milestone(run.state)
         before = run
     return before
@@ -142,6 +142,8 @@ def news(before: Run, after: Run) -> list[str]:
     """Tell what is worth keeping: new notices, and a new evaluation."""
     state = after.state
     lines = [notice for notice in state.notices if notice not in before.state.notices]
+    if after.trouble != before.trouble:
+        lines.append(after.trouble or "What was in the way is over.")
     if state.val_loss is not None and state.val_loss != before.state.val_loss:
         lines.append(
             f"step {formats.count(state.step)}: validation loss {formats.loss(state.val_loss)}, "

@@ -138,10 +138,10 @@ def run_ids_argument(function: Function) -> Function:
 
 
 def checkpoint_option(function: Function) -> Function:
-    """``--checkpoint latest|best|epoch-N``."""
+    """``--checkpoint latest|best|epoch-N|step-N``."""
     option = click.option(
         "--checkpoint",
-        metavar="latest|best|epoch-N",
+        metavar="latest|best|epoch-N|step-N",
         default="latest",
         show_default=True,
         help="Which checkpoint of the run.",

@@ -9,17 +9,20 @@ speaks of a checkpoint that is not there yet: therefore it also names, under ``r
 the digests of the checkpoints that this name had before, and those are accepted too. Anything
 else (a truncated copy, a flipped bit) is refused. Where the JSON file is missing or damaged, the
 checksums inside the zip are compared instead; torch itself does not look at them.
+
+Nothing here is about threads or a run; :mod:`trainer.engine.saving` says when a save happens.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -27,10 +30,13 @@ from typing import IO, Any, BinaryIO, cast
 import msgspec
 import torch
 
+from trainer import formats
 from trainer.config import ModelShape
 from trainer.engine.model import GPT
+from trainer.engine.out_of_memory import is_out_of_memory
 from trainer.engine.tokenization import Tokenizer
 from trainer.errors import CheckpointError, NotFoundError
+from trainer.store.checkpoints import info_path, link_or_copy, names_there, sha256_of
 from trainer.store.files import replace_file, sync_folder
 from trainer.store.records import now
 
@@ -53,10 +59,11 @@ _EXPECTED: dict[str, type | tuple[type, ...]] = {
 """The keys that every checkpoint has; the training loop adds what it needs beside them."""
 
 _REMEMBERED_DIGESTS = 4
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
-_UNREADABLE = (
+_SPARE_BYTES = 1 << 20
+"""What must stay free beside a checkpoint: its plain values, its JSON file, and a little more."""
+
+UNREADABLE = (
     RuntimeError,
-    OSError,
     EOFError,
     ValueError,
     TypeError,
@@ -64,10 +71,19 @@ _UNREADABLE = (
     LookupError,
     pickle.UnpicklingError,
 )
+"""What torch raises for content that it cannot read as plain values and tensors."""
 
 
 class SpoiltWeightsError(CheckpointError):
     """A weight is not a finite number; nothing that holds it is saved or used."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """The content of a checkpoint is not what was saved; no later look at it will change that."""
+
+
+class NotSavedError(CheckpointError):
+    """The disk does not take a checkpoint just now; those that are there are untouched."""
 
 
 class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,33 +112,30 @@ class LoadedModel:
 # ---------------------------------------------------------------------- writing
 
 
-def save(path: Path, payload: Mapping[str, Any]) -> CheckpointInfo:
+def save(path: Path, payload: Mapping[str, Any], also: Sequence[Path] = ()) -> CheckpointInfo:
     """Replace a checkpoint; whatever happens, the old one or the new one is there, whole.
 
     Args:
         payload: the keys that every checkpoint has but for ``format``, and any more: tensors
             and plain values only.
+        also: further names for it. They come before ``path``: whoever finds the new ``path``
+            finds them too.
 
     Raises:
         SpoiltWeightsError: a weight is not finite.
-        CheckpointError: the file cannot be written. In both cases the checkpoint that was there
-            is untouched.
+        NotSavedError: there is too little space, or the file cannot be written. In both cases
+            the checkpoint that was there is untouched.
     """
-    _refuse_spoilt(payload["model"], f"{path.name} was not saved", "The one before it is kept.")
-    temporary = _temporary(path)
-    try:
+    refuse_spoilt(payload["model"], f"{path.name} was not saved", "The one before it is kept.")
+    with _replacing(path, f"{path.name} could not be saved") as temporary:
+        require_space(path.parent, tensor_bytes(payload))
         sha256, size = _write(temporary, {"format": FORMAT, **payload})
         # Read back before it counts: what weights_only refuses must not replace what loads.
         torch.load(temporary, map_location="cpu", weights_only=True, mmap=True)
         info = _info(payload, sha256=sha256, size=size)
+        for other in also:
+            _link(temporary, other, info)
         _publish(temporary, path, info)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path.name} could not be saved: {error.strerror or error}.",
-            f"The checkpoint before it is kept. Check free space and permissions of {path.parent}.",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return info
 
 
@@ -132,33 +145,72 @@ def link(source: Path, target: Path) -> None:
     Where the file system has no hard links, it is a copy.
 
     Raises:
-        CheckpointError: ``source`` is damaged, or ``target`` cannot be written.
+        DamagedCheckpointError: ``source`` is damaged.
+        NotSavedError: ``target`` cannot be written; the one that was there is untouched.
     """
-    info = read_info(source) or _info_of(source)
-    temporary = _temporary(target)
-    try:
+    _link(source, target, _verified_info(source))
+
+
+def _link(source: Path, target: Path, info: CheckpointInfo) -> None:
+    with _replacing(target, f"{target.name} could not be saved") as temporary:
         temporary.unlink(missing_ok=True)
-        _link_or_copy(source, temporary)
+        link_or_copy(source, temporary)
         _publish(temporary, target, info)
+
+
+def mend_info(path: Path, payload: Mapping[str, Any]) -> None:
+    """Write the JSON file beside a checkpoint anew where it does not tell of that very file.
+
+    Args:
+        payload: what :func:`load` returned for it.
+
+    Raises:
+        NotSavedError: it cannot be written.
+    """
+    info, digest = read_info(path), sha256_of(path)
+    if info is not None and info.sha256 == digest:
+        return
+    with _replacing(path, f"{info_path(path).name} could not be written"):
+        _write_info(path, _info(payload, sha256=digest, size=path.stat().st_size))
+
+
+def tensor_bytes(value: object) -> int:
+    """Return the size of all tensors in nested dictionaries, lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(tensor_bytes(each) for each in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(tensor_bytes(each) for each in value)
+    return 0
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Refuse to begin a file that will not fit.
+
+    Raises:
+        OSError: ENOSPC, with figures; or the folder cannot be looked at.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE_BYTES:
+        needed = formats.size(size + _SPARE_BYTES)
+        raise OSError(errno.ENOSPC, f"it needs {needed} and {formats.size(free)} are free")
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, consequence: str) -> Iterator[Path]:
+    """Give the name under which a file is made ready; tell what the disk refuses."""
+    temporary = _temporary(path)
+    try:
+        yield temporary
     except OSError as error:
-        raise CheckpointError(
-            f"{target.name} could not be made from {source.name}: {error.strerror or error}.",
-            f"Check free space and permissions of {target.parent}.",
+        raise NotSavedError(
+            f"{consequence}: {error.strerror or error}.",
+            f"The checkpoint before it is kept. Check free space and permissions of {path.parent}.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
-
-
-def keep_newest(folder: Path, count: int) -> None:
-    """Delete the epoch checkpoints but for the newest ``count``."""
-    numbered = {
-        int(path.stem.removeprefix("epoch-")): path
-        for path in folder.glob("epoch-*.pt")
-        if path.stem.removeprefix("epoch-").isdecimal()
-    }
-    for number in sorted(numbered)[:-count]:
-        numbered[number].unlink(missing_ok=True)
-        _info_path(numbered[number]).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:
@@ -203,27 +255,32 @@ class _HashingWriter:
 
 def _publish(temporary: Path, path: Path, info: CheckpointInfo) -> None:
     """Put the JSON file in place, then the checkpoint; see the head of this module."""
-    before = read_info(path)
-    known = [*info.replaced_sha256]
-    if before is not None:
-        known = [before.sha256, *before.replaced_sha256, *known]
+    known = [*_digests_there(path), *info.replaced_sha256]
     others = [digest for digest in dict.fromkeys(known) if digest != info.sha256]
-    info = msgspec.structs.replace(info, replaced_sha256=others[:_REMEMBERED_DIGESTS])
-    encoded = msgspec.json.format(msgspec.json.encode(info), indent=2)
-    replace_file(_info_path(path), encoded + b"\n")
+    if len(others) > _REMEMBERED_DIGESTS:
+        others = [sha256_of(path)]  # Kills at this very place must not push out the true one.
+    _write_info(path, msgspec.structs.replace(info, replaced_sha256=others))
     os.replace(temporary, path)
     sync_folder(path.parent)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _digests_there(path: Path) -> list[str]:
+    """Return the digests under which a name's present file is known to be whole."""
+    if not path.exists():
+        return []
+    before = read_info(path)
+    if before is not None:
+        return [before.sha256, *before.replaced_sha256]
     try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        shutil.copyfile(source, target)
-        with target.open("rb") as file:
-            os.fsync(file.fileno())
+        verify(path)
+    except CheckpointError:
+        return []
+    return [sha256_of(path)]
+
+
+def _write_info(path: Path, info: CheckpointInfo) -> None:
+    encoded = msgspec.json.format(msgspec.json.encode(info), indent=2)
+    replace_file(info_path(path), encoded + b"\n")
 
 
 def _info(payload: Mapping[str, Any], *, sha256: str, size: int) -> CheckpointInfo:
@@ -238,8 +295,13 @@ def _info(payload: Mapping[str, Any], *, sha256: str, size: int) -> CheckpointIn
     )
 
 
-def _info_of(path: Path) -> CheckpointInfo:
-    return _info(load(path), sha256=_sha256(path), size=path.stat().st_size)
+def _verified_info(path: Path) -> CheckpointInfo:
+    """Return what is true of a checkpoint, whatever a kill left in the file beside it."""
+    info = read_info(path)
+    digest = sha256_of(path)
+    if info is not None and info.sha256 == digest:
+        return info
+    return _info(load(path), sha256=digest, size=path.stat().st_size)
 
 
 # ---------------------------------------------------------------------- reading
@@ -250,15 +312,23 @@ def load(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]
 
     Raises:
         NotFoundError: there is no such file.
-        CheckpointError: it is damaged, is no checkpoint, was written by a newer version, or
-            holds weights that are not finite.
+        DamagedCheckpointError: it is damaged, or is no checkpoint.
+        SpoiltWeightsError: it holds weights that are not finite.
+        CheckpointError: it was written by a newer version, or may not be read.
     """
     if not path.is_file():
         raise NotFoundError(f"There is no checkpoint {path}.", "See 'llm-trainer status'.")
-    _verify(path)
+    info = read_info(path)
+    if info is not None and info.format > FORMAT:
+        raise _newer(path, info.format)
+    verify(path)
     try:
         payload = torch.load(path, map_location=map_location, weights_only=True)
-    except _UNREADABLE as error:
+    except OSError as error:
+        raise _not_read(path, error) from error
+    except UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
         raise _damaged(path, "it cannot be read as plain values and tensors") from error
     return _checked(path, payload)
 
@@ -289,30 +359,42 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
 def read_info(path: Path) -> CheckpointInfo | None:
     """Read the JSON file beside a checkpoint; None when it is missing or damaged."""
     try:
-        return msgspec.json.decode(_info_path(path).read_bytes(), type=CheckpointInfo)
+        return msgspec.json.decode(info_path(path).read_bytes(), type=CheckpointInfo)
     except (OSError, msgspec.DecodeError):
         return None
 
 
-def _info_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
+def verify(path: Path) -> None:
+    """Compare a checkpoint with its SHA-256, or with the checksums in it where that is missing.
 
-
-def _verify(path: Path) -> None:
-    info = read_info(path)
+    Raises:
+        DamagedCheckpointError: they differ.
+        CheckpointError: it cannot be read.
+    """
     try:
-        if info is not None:
-            if _sha256(path) not in (info.sha256, *info.replaced_sha256):
-                raise _damaged(path, "its SHA-256 is not the one it was saved with")
-        elif not zipfile.is_zipfile(path):
-            raise _damaged(path, "it is not a checkpoint, or only the beginning of one")
-        else:
+        info = read_info(path)
+        if info is None:
             _verify_zip(path)
+        elif sha256_of(path) in (info.sha256, *info.replaced_sha256):
+            return
+        elif read_info(path) == info:
+            raise _damaged(path, "its SHA-256 is not the one it was saved with")
+        else:  # Its owner has replaced both since.
+            verify(path)
     except OSError as error:
-        raise _damaged(path, error.strerror or str(error)) from error
+        raise _not_read(path, error) from error
+
+
+def _not_read(path: Path, error: OSError) -> CheckpointError:
+    why = error.strerror or str(error)
+    if error.errno == errno.EIO:  # The disk has lost a part of it.
+        return _damaged(path, why)
+    return CheckpointError(f"{path.name} cannot be read: {why}.", f"Check {path}.")
 
 
 def _verify_zip(path: Path) -> None:
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, "it is not a checkpoint, or only the beginning of one")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -322,33 +404,36 @@ def _verify_zip(path: Path) -> None:
         raise _damaged(path, f"the checksum of its part {damaged} is wrong")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _checked(path: Path, payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict) or not isinstance(payload.get("format"), int):
         raise _damaged(path, "it holds something else than a run")
     if payload["format"] > FORMAT:
-        raise CheckpointError(
-            f"{path.name} was written by a newer llm-trainer (format {payload['format']}; this "
-            f"one reads up to {FORMAT}).",
-            "Use the newer llm-trainer for this run.",
-        )
+        raise _newer(path, payload["format"])
     wrong = [key for key, kind in _EXPECTED.items() if not isinstance(payload.get(key), kind)]
     if wrong:
         raise _damaged(path, f"it lacks {', '.join(wrong)}")
-    _refuse_spoilt(payload["model"], f"{path.name} cannot be used", "Use an earlier checkpoint.")
+    refuse_spoilt(payload["model"], f"{path.name} cannot be used", _others(path))
     return payload
 
 
-def _refuse_spoilt(weights: Mapping[str, Any], consequence: str, hint: str) -> None:
+def refuse_spoilt(weights: Mapping[str, Any], consequence: str, hint: str) -> None:
+    """Refuse weights that no step and no evaluation could use.
+
+    Raises:
+        SpoiltWeightsError: one of them holds a value that is not finite.
+    """
     for name, weight in weights.items():
-        if isinstance(weight, torch.Tensor) and not torch.isfinite(weight).all():
+        if isinstance(weight, torch.Tensor) and not _is_finite(weight):
             raise SpoiltWeightsError(
                 f"{consequence}: the weight {name} holds values that are not finite.", hint
             )
+
+
+def _is_finite(weight: torch.Tensor) -> bool:
+    """Look at the two extremes: they show every infinity and NaN, five times faster than a map."""
+    if weight.numel() == 0:
+        return True
+    return bool(torch.stack(torch.aminmax(weight)).isfinite().all())
 
 
 def _read_tokenizer(path: Path, payload: dict[str, Any]) -> Tokenizer:
@@ -366,8 +451,18 @@ def _read_tokenizer(path: Path, payload: dict[str, Any]) -> Tokenizer:
     return tokenizer
 
 
-def _damaged(path: Path, why: str) -> CheckpointError:
+def _newer(path: Path, found: int) -> CheckpointError:
     return CheckpointError(
-        f"The checkpoint {path.name} is damaged: {why}.",
-        "Use another checkpoint of the run: --from or --checkpoint with latest, best or epoch-<n>.",
+        f"{path.name} was written by a newer llm-trainer (format {found}; this one reads up to "
+        f"{FORMAT}).",
+        "Use the newer llm-trainer for this run.",
     )
+
+
+def _damaged(path: Path, why: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"The checkpoint {path.name} is damaged: {why}.", _others(path))
+
+
+def _others(path: Path) -> str:
+    others = names_there(path.parent, but=path.stem)
+    return f"Use another one with --from or --checkpoint. There is: {others}."

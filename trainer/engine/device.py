@@ -15,14 +15,16 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pynvml
 import torch
 
-from trainer.errors import DeviceError, TrainerError
+from trainer.choosing import Choice, Device, select
+from trainer.errors import TrainerError
+from trainer.telemetry import NVML_TIMEOUT_SECONDS, Question
 
 PrecisionName = Literal["off", "bf16", "fp16"]
 
@@ -32,26 +34,6 @@ CLEARLY_FASTER = 1.3
 _PROBE_SIZE = 512
 _PROBE_ROUNDS = 5
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Device:
-    """One place to train: ``cpu`` or a GPU that torch can use; memory in bytes."""
-
-    id: str
-    name: str
-    memory_bytes: int | None
-    free_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The device taken, and why; ``fell_back`` when it is not the one asked for."""
-
-    device: str
-    name: str
-    reason: str
-    fell_back: bool = False
 
 
 class Precision(NamedTuple):
@@ -70,77 +52,9 @@ def list_devices() -> list[Device]:
     return [Device("cpu", cpu_name(), _cpu_memory_bytes()), *gpus]
 
 
-def choose(preference: str, strict: bool) -> Choice:
-    """Choose among the devices of this machine; see :func:`select`."""
-    return select(preference, strict, list_devices())
-
-
-def select(preference: str, strict: bool, devices: Sequence[Device]) -> Choice:
-    """Choose a device: a pure function of what is wished and what there is.
-
-    Args:
-        preference: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, or a part of a GPU's name.
-        strict: refuse, instead of falling back to the CPU, when the wish cannot be met.
-
-    Raises:
-        DeviceError: strict, and there is no such device; names those there are.
-    """
-    wish = preference.strip().lower()
-    gpus = [device for device in devices if device.id != "cpu"]
-    cpu = next(device for device in devices if device.id == "cpu")
-    if wish == "cpu":
-        return Choice(cpu.id, cpu.name, "the CPU was asked for.")
-    if wish == "auto" and not gpus:
-        return Choice(cpu.id, cpu.name, f"there is no GPU that torch can use{_build_note()}.")
-    matching = _matching(wish, gpus)
-    if matching:
-        best = max(matching, key=_free_bytes)
-        return Choice(best.id, best.name, _why(preference, best, matching, gpus))
-    return _fall_back(preference, strict, cpu, devices)
-
-
-def _matching(wish: str, gpus: Sequence[Device]) -> list[Device]:
-    if wish in ("auto", "cuda"):
-        return list(gpus)
-    if re.fullmatch(r"cuda:\d+", wish):
-        return [gpu for gpu in gpus if gpu.id == f"cuda:{int(wish[5:])}"]
-    return match_name(wish, gpus)
-
-
-def match_name(hint: str, gpus: Sequence[Device]) -> list[Device]:
-    """Return the GPUs whose name holds the hint as whole words, else anywhere in it.
-
-    A number is never cut: A30 is found in "NVIDIA A30" and in "NVIDIA A30X", not in "A300".
-    """
-    text = re.escape(hint)
-    for pattern in (rf"(?<!\w){text}(?!\w)", rf"(?<!\d){text}(?!\d)"):
-        found = [gpu for gpu in gpus if re.search(pattern, gpu.name, re.IGNORECASE)]
-        if found:
-            return found
-    return []
-
-
-def _free_bytes(device: Device) -> int:
-    return device.free_bytes if device.free_bytes is not None else device.memory_bytes or 0
-
-
-def _why(wish: str, best: Device, matching: Sequence[Device], gpus: Sequence[Device]) -> str:
-    if len(gpus) == 1:
-        return "it is the only GPU."
-    if len(matching) > 1:
-        return f"of {len(matching)} GPUs that fit '{wish}', it has the most free memory."
-    return f"it is the GPU that '{wish}' asks for."
-
-
-def _fall_back(wish: str, strict: bool, cpu: Device, devices: Sequence[Device]) -> Choice:
-    missing = f"there is no GPU that fits '{wish}'{_build_note() if len(devices) == 1 else ''}"
-    if strict:
-        there = ", ".join(f"{device.id} ({device.name})" for device in devices)
-        raise DeviceError(
-            f"{missing[0].upper()}{missing[1:]}, and device.strict is set.",
-            f"There is: {there}. Choose one of these, or leave out the strict setting.",
-        )
-    return Choice(cpu.id, cpu.name, f"{missing}: training on the CPU instead.", fell_back=True)
+def choose(preference: str, strict: bool, meant: str | None = None) -> Choice:
+    """Choose among the devices of this machine; see :func:`trainer.choosing.select`."""
+    return select(preference, strict, list_devices(), meant=meant, note=_build_note())
 
 
 def _build_note() -> str:
@@ -168,15 +82,22 @@ def _gpu(index: int) -> Device:
     properties = torch.cuda.get_device_properties(index)
     memory = int(properties.total_memory)
     free = memory - _used_bytes(index) if torch.cuda.device_count() > 1 else None
-    return Device(f"cuda:{index}", properties.name, memory, free)
+    return Device(f"cuda:{index}", properties.name, memory, free, f"GPU-{properties.uuid}")
 
 
 def _used_bytes(index: int) -> int:
-    """Ask NVML, for torch itself would open a context on every GPU to find out."""
+    """Ask NVML, for torch itself would open a context on every GPU to find out.
+
+    Where NVML fails or does not answer in time the GPUs are told apart by their size alone.
+    """
+    return Question(lambda: _used_bytes_by_nvml(index)).answer(NVML_TIMEOUT_SECONDS) or 0
+
+
+def _used_bytes_by_nvml(index: int) -> int:
     try:
         return torch.cuda.device_memory_used(index)
     except (pynvml.NVMLError, RuntimeError):
-        return 0  # Without NVML the GPUs are told apart by their size alone.
+        return 0
 
 
 def cpu_name() -> str:
@@ -263,7 +184,7 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
 def report(preference: str) -> dict[str, Any]:
     """Return all that ``llm-trainer devices`` shows, as plain values."""
     devices = list_devices()
-    choice = select(preference, False, devices)
+    choice = select(preference, False, devices, note=_build_note())
     precision = choose_precision("auto", torch.device(choice.device))
     return {
         "devices": [asdict(device) for device in devices],

@@ -155,6 +155,7 @@ def estimate(job: Job, trainee: Trainee, imports_seconds: float) -> dict[str, An
             "step": step_seconds,
             "evaluation": costs.evaluation.value,
             "samples_and_checkpoint": costs.keeping.value,
+            "last_checkpoint": costs.writing.value,
         },
     }
 

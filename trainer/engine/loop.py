@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from trainer.engine import checkpoint, rehearsal
-from trainer.engine.milestones import evaluate_and_keep, save
+from trainer.engine.milestones import evaluate_and_keep, save, saved_at_last
 from trainer.engine.readback import Reading
 from trainer.engine.recovery import go_back, judge
 from trainer.engine.reporting import phase, record_step, start_telemetry
@@ -42,6 +42,7 @@ def train(job: Job) -> Outcome:
     try:
         return fit(job, trainee)
     finally:
+        trainee.saver.close()
         sampler.stop()
 
 
@@ -69,6 +70,8 @@ def _go_on(job: Job, trainee: Trainee) -> Outcome:
                 _settle(job, trainee, trainee.readback.drain())
         if job.stop.requested or not _follow_up(job, trainee):
             return _stopped(job, trainee)
+    if not saved_at_last(job, trainee, give_up=lambda: job.stop.requested):
+        return _unsaved(job, trainee)
     phase(job, "finishing", trainee)
     return "completed"
 
@@ -93,8 +96,9 @@ def _settle(job: Job, trainee: Trainee, readings: Iterable[Reading[DoneStep]]) -
 
 def _follow_up(job: Job, trainee: Trainee) -> bool:
     """Evaluate and save where it is due; return False when a stop request came in between."""
-    standing = trainee.standing
-    if not trainee.plan.saves(standing.step):
+    standing, saver = trainee.standing, trainee.saver
+    saver.attend()
+    if not (trainee.plan.saves(standing.step) or saver.due):
         return True
     _settle(job, trainee, trainee.readback.drain())
     if standing.evaluation_due:
@@ -133,5 +137,19 @@ def _stopped(job: Job, trainee: Trainee) -> Outcome:
     job.recorder.update(status="stopping")
     _settle(job, trainee, trainee.readback.drain())
     save(job, trainee)
+    saved_at_last(job, trainee, give_up=lambda: False)
     phase(job, "finishing", trainee)
+    return "stopped"
+
+
+def _unsaved(job: Job, trainee: Trainee) -> Outcome:
+    """The last step is done and the disk did not take it before someone asked for the end."""
+    failure = trainee.saver.failure
+    job.recorder.notice(
+        f"The run was stopped before its last step could be saved. {failure} Resumed, it repeats "
+        "the steps since its last checkpoint.",
+        kind="not-saved",
+        level="error",
+        step=trainee.standing.step,
+    )
     return "stopped"

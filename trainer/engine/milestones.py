@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, astuple, replace
 from typing import Any
 
 from trainer import formats
 from trainer.config import as_flat, model_shape
-from trainer.engine import checkpoint, evaluation, generation
+from trainer.engine import evaluation, generation
 from trainer.engine.evaluation import Evaluation
 from trainer.engine.reporting import phase, time_left_evaluating
 from trainer.engine.timing import evaluation_seconds_left
@@ -32,14 +33,10 @@ def evaluate_and_keep(job: Job, trainee: Trainee) -> bool:
         standing.best_val_word_perplexity = result.word_perplexity
     _record_evaluation(job, trainee, result)
     _sample(job, trainee)
-    save(job, trainee)
-    latest = job.paths.checkpoint("latest")
-    if best:
-        checkpoint.link(latest, job.paths.checkpoint("best"))
+    names = ["best"] if best else []
     if trainee.plan.ends_epoch(standing.step):
-        number = trainee.plan.epoch_number(standing.step)
-        checkpoint.link(latest, job.paths.checkpoint(f"epoch-{number}"))
-        checkpoint.keep_newest(job.paths.checkpoints, job.config.checkpoint.keep_last)
+        names.append(f"epoch-{trainee.plan.epoch_number(standing.step)}")
+    _save(job, trainee, names)
     trainee.costs.keeping.add(time.monotonic() - evaluated_at)
     return True
 
@@ -140,22 +137,37 @@ def _sample(job: Job, trainee: Trainee) -> None:
 
 
 def save(job: Job, trainee: Trainee) -> None:
-    """Replace ``latest.pt`` by the run as it stands.
+    """Have ``latest.pt`` replaced by the run as it stands; see :class:`Saver`.
 
-    The points up to this step are written first: a resume repeats only what lies past it.
+    Raises:
+        SpoiltWeightsError: a weight is not finite; the checkpoint before is kept.
     """
     began = time.monotonic()
-    phase(job, "saving", trainee)
-    job.recorder.flush()
-    job.paths.checkpoints.mkdir(parents=True, exist_ok=True)
-    standing = replace(trainee.standing, elapsed_seconds=trainee.elapsed_seconds())
-    saved = checkpoint.save(job.paths.checkpoint("latest"), _payload(trainee, standing))
-    job.recorder.event(
-        "saved",
-        f"Saved latest.pt at step {standing.step:,} ({formats.size(saved.bytes)}).",
-        step=standing.step,
-    )
+    _save(job, trainee)
     trainee.costs.save.add(time.monotonic() - began)
+
+
+def _save(job: Job, trainee: Trainee, names: Sequence[str] = ()) -> None:
+    phase(job, "saving", trainee)
+    standing = replace(trainee.standing, elapsed_seconds=trainee.elapsed_seconds())
+    trainee.saver.save(_payload(trainee, standing), names)
+
+
+def saved_at_last(job: Job, trainee: Trainee, give_up: Callable[[], bool]) -> bool:
+    """Wait until the last save is on the disk, however long it has no space for it.
+
+    Args:
+        give_up: asked while the disk refuses it; when it says so, nothing more is tried.
+
+    Returns:
+        Whether it is there.
+    """
+    phase(job, "saving", trainee)
+
+    def waiting() -> None:
+        phase(job, "waiting for free space", trainee)
+
+    return trainee.saver.finish(waiting, give_up)
 
 
 def _payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:

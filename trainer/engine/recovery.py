@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from trainer.engine import checkpoint
-from trainer.engine.milestones import save
+from trainer.engine.milestones import save, saved_at_last
+from trainer.engine.resuming import step_of
 from trainer.engine.setup import restore
 from trainer.engine.trainee import DoneStep, Job, Standing, Trainee
 from trainer.errors import CheckpointError, NotFiniteError, TrainerError, TrainingError
@@ -64,6 +65,7 @@ def go_back(job: Job, trainee: Trainee, trouble: TrainerError) -> None:
         TrainingError: it was done before, or there is no checkpoint from before the trouble.
     """
     standing = trainee.standing
+    trainee.saver.wait()
     if standing.setback is not None:
         raise _failure(trainee, f"{standing.setback} It happened again. {trouble.message}")
     good = _last_good(job.paths, standing.first_skipped_step or standing.step)
@@ -71,6 +73,7 @@ def go_back(job: Job, trainee: Trainee, trouble: TrainerError) -> None:
         story = f"{trouble.message} There is no checkpoint from before it to go back to."
         raise _failure(trainee, story)
     name, saved = good
+    newest = step_of(job.paths.checkpoint("latest"))
     setback = (
         f"{trouble.message} Training went back to {name} of step {saved['step']:,} and lowered the "
         f"learning rate to {LOWERED:g} times its plan."
@@ -78,6 +81,10 @@ def go_back(job: Job, trainee: Trainee, trouble: TrainerError) -> None:
     _take_over(trainee, saved, setback)
     _tell_setback(job, trainee, setback)
     save(job, trainee)
+    trainee.saver.wait()
+    # Metrics are cut only down to a step that a resume would go on from.
+    if newest <= saved["step"] or saved_at_last(job, trainee, lambda: job.stop.requested):
+        job.recorder.cut_after(saved["step"])
 
 
 def _failure(trainee: Trainee, story: str) -> TrainingError:
@@ -127,8 +134,6 @@ def _take_over(trainee: Trainee, saved: dict[str, Any], setback: str) -> None:
 
 def _tell_setback(job: Job, trainee: Trainee, setback: str) -> None:
     standing, recorder = trainee.standing, job.recorder
-    recorder.flush()
-    recorder.cut_after(standing.step)
     recorder.update(
         step=standing.step,
         epoch=trainee.plan.epoch_number(standing.step),

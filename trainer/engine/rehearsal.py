@@ -38,10 +38,11 @@ def rehearse(trainee: Trainee, *, whole_batch: bool = False) -> None:
         whole_batch: try an evaluation's batch in its whole size on a CPU too.
     """
     costs = trainee.costs
-    saving = saving_seconds(trainee.model.shape.parameters(trainee.model.vocab_size))
+    saving, writing = saving_seconds(trainee.model.shape.parameters(trainee.model.vocab_size))
     costs.evaluation.expect(_evaluation_seconds(trainee, whole_batch))
     costs.keeping.expect(_samples_seconds(trainee) + saving)
     costs.save.expect(saving)
+    costs.writing.expect(writing)
 
 
 def _evaluation_seconds(trainee: Trainee, whole_batch: bool) -> float:

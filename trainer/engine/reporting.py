@@ -19,8 +19,12 @@ log = logging.getLogger(__name__)
 _LOG_SECONDS = 10.0
 
 
-def announce(job: Job, trainee: Trainee, saved: dict[str, Any] | None) -> None:
-    """Say what is about to happen, in the state, the log and the events."""
+def announce(job: Job, trainee: Trainee, resumed_from: str | None) -> None:
+    """Say what is about to happen, in the state, the log and the events.
+
+    Args:
+        resumed_from: the checkpoint that training goes on from, or None for a new run.
+    """
     plan, standing, recorder = trainee.plan, trainee.standing, job.recorder
     parameters = sum(weight.numel() for weight in trainee.model.parameters())
     recorder.update(
@@ -42,11 +46,11 @@ def announce(job: Job, trainee: Trainee, saved: dict[str, Any] | None) -> None:
         f"{formats.count(parameters)} parameters, {plan.total_steps:,} steps of "
         f"{trainee.batches.tokens_per_step:,} tokens, {plan.steps_per_epoch:,} steps an epoch.",
     )
-    if saved is not None:
-        recorder.cut_after(standing.step)
+    if resumed_from is not None:
+        recorder.cut_after(standing.step, evaluated=not standing.evaluation_due)
         recorder.event(
             "resumed",
-            f"Resumed from {job.checkpoint} at step {standing.step:,}.",
+            f"Resumed from {resumed_from} at step {standing.step:,}.",
             step=standing.step,
         )
 

@@ -6,6 +6,7 @@ environment when they are.
 
 from __future__ import annotations
 
+import functools
 import glob
 import logging
 import os
@@ -21,6 +22,7 @@ from trainer.config import DataSettings
 from trainer.datasource import Source
 from trainer.engine.progress import Meter, Report
 from trainer.errors import DataError, TrainerError
+from trainer.store.space import is_no_space
 
 _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -118,10 +120,28 @@ def _load_files(
         # Whole files: cut into rows, a text would lose how its lines end.
         options = {"sample_by": "document", "encoding": "utf-8-sig"}
     escaped = {str(split): [glob.escape(path) for path in paths] for split, paths in files.items()}
-    splits: Mapping[str, Any] = _library().load_dataset(
-        file_format, data_files=escaped, cache_dir=str(cache_dir), **options
+    load = functools.partial(
+        _library().load_dataset,
+        file_format,
+        data_files=escaped,
+        cache_dir=str(cache_dir),
+        **options,
     )
-    return splits
+    try:
+        splits: Mapping[str, Any] = load()
+        whole = not any(_missing_rows(rows) for rows in splits.values())
+    except OSError as error:
+        if is_no_space(error):
+            raise
+        whole = False
+    # The prepared copy is this program's own: half of one is made again.
+    return splits if whole else load(download_mode="force_redownload")
+
+
+def _missing_rows(rows: Any) -> int:
+    """Return how many rows a split has lost since it was prepared: it may have been cut short."""
+    known = (rows.info.splits or {}).get(str(rows.split))
+    return max(0, known.num_examples - rows.num_rows) if known and known.num_examples else 0
 
 
 # --------------------------------------------------------------------------- the hub
@@ -131,7 +151,7 @@ def _from_hub(source: Source, data: DataSettings, report: Report) -> Mapping[str
     """Take what is already here; ask the network only for what is not."""
     prepared = hub.prepared_folder(source.name, source.config)
     if prepared is not None:
-        return _from_arrow_files(prepared)
+        return _from_arrow_files(source, prepared)
     snapshot = hub.snapshot_folder(source.name, source.config)
     if snapshot is None:
         answers, reason = datasource.hub_answers()
@@ -145,12 +165,27 @@ def _from_hub(source: Source, data: DataSettings, report: Report) -> Mapping[str
     return splits
 
 
-def _from_arrow_files(folder: Path) -> Mapping[str, Any]:
+def _from_arrow_files(source: Source, folder: Path) -> Mapping[str, Any]:
     library = _library()
-    return {
-        split: library.concatenate_datasets([library.Dataset.from_file(str(f)) for f in files])
-        for split, files in hub.arrow_files(folder).items()
-    }
+    try:
+        splits = {
+            split: library.concatenate_datasets([library.Dataset.from_file(str(f)) for f in files])
+            for split, files in hub.arrow_files(folder).items()
+        }
+    except OSError as error:
+        raise _damaged(source, folder, str(error)) from error
+    for split, count in hub.prepared_rows(folder).items():
+        if splits[split].num_rows != count:
+            found = f"its split '{split}' has {splits[split].num_rows:,} of {count:,} rows"
+            raise _damaged(source, folder, found)
+    return splits
+
+
+def _damaged(source: Source, folder: Path, why: str) -> DataError:
+    return DataError(
+        f"The copy of {source.label} in {folder} is damaged: {_sentence(why)}",
+        "Delete that folder; the dataset is then fetched again.",
+    )
 
 
 def unreachable(source: Source, data: DataSettings, reason: str) -> DataError:

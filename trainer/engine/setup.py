@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from trainer.choosing import Choice
 from trainer.config import Config, model_shape
 from trainer.engine import (
-    checkpoint,
     cooccurrence,
     corpus,
     device,
@@ -21,10 +21,13 @@ from trainer.engine.dataloader import TrainingBatches
 from trainer.engine.model import GPT
 from trainer.engine.optimizer import Optimizers
 from trainer.engine.optimizer import build as build_optimizers
+from trainer.engine.patience import with_space
 from trainer.engine.readback import Readback, delay_steps
 from trainer.engine.reporting import announce, phase
+from trainer.engine.resuming import resume
+from trainer.engine.saving import Saver
 from trainer.engine.schedule import Segment
-from trainer.engine.timing import Plan
+from trainer.engine.timing import Costs, Plan
 from trainer.engine.tokenization import TokenizedCorpus
 from trainer.engine.trainee import Job, Standing, Trainee
 from trainer.errors import CheckpointError, DataError
@@ -34,8 +37,9 @@ from trainer.store.records import Progress
 def set_up(job: Job, started_at: float) -> Trainee:
     """Build every part, from a checkpoint where there is one."""
     config, recorder = job.config, job.recorder
-    saved = _load_checkpoint(job)
-    chosen = device.choose(config.device.preference, config.device.strict)
+    resumption = resume(job)
+    saved = resumption.payload if resumption else None
+    chosen = _choose_device(job)
     place = torch.device(chosen.device)
     device.use(place)
     precision, why = _choose_precision(config, place, saved)
@@ -58,6 +62,7 @@ def set_up(job: Job, started_at: float) -> Trainee:
         start_embedding(config, tokens, model)
     plan = _make_plan(config, batches)
     standing = _standing(saved, place)
+    costs = Costs()
     trainee = Trainee(
         config=config,
         device=place,
@@ -78,22 +83,21 @@ def set_up(job: Job, started_at: float) -> Trainee:
         segments=_segments(config, plan, saved, standing.step),
         standing=standing,
         readback=Readback(delay_steps(place)),
+        costs=costs,
+        saver=Saver(job.paths, recorder, config.checkpoint, costs),
         windows_at_once=evaluation.windows_at_once(config),
         started_at=started_at,
     )
-    announce(job, trainee, saved)
+    announce(job, trainee, resumption.name if resumption else None)
     return trainee
 
 
-def _load_checkpoint(job: Job) -> dict[str, Any] | None:
-    if job.checkpoint is None:
-        return None
-    phase(job, "loading checkpoint")
-    path = job.paths.checkpoint(job.checkpoint)
-    saved = checkpoint.load(path)
-    if job.checkpoint != "latest":
-        checkpoint.link(path, job.paths.checkpoint("latest"))
-    return saved
+def _choose_device(job: Job) -> Choice:
+    """Choose the device that the run has waited for where it fits, and wait for another one."""
+    wish = job.config.device
+    chosen = device.choose(wish.preference, wish.strict, job.queued_for)
+    job.follow_device(chosen.key, chosen.device)
+    return chosen
 
 
 def _choose_precision(
@@ -118,13 +122,18 @@ def _prepare_tokens(job: Job, saved: dict[str, Any] | None) -> TokenizedCorpus:
     def report(progress: Progress) -> None:
         job.recorder.update(phase=progress.phase, progress=progress)
 
-    text = corpus.load(job.config.data, job.data_dir / "datasets", report)
-    tokens = tokenization.prepare(text, job.config.data, job.data_dir, report)
+    def make() -> TokenizedCorpus:
+        text = corpus.load(job.config.data, job.data_dir / "datasets", report)
+        return tokenization.prepare(text, job.config.data, job.data_dir, report)
+
+    tokens = with_space(make, job.data_dir, job.recorder)
     if saved is not None and tokens.key != saved["corpus_key"]:
         raise DataError(
             f"The text in '{job.config.data.dataset_name}' is not the one this run learned from.",
             "Bring back the text as it was, or start a new run on the new text.",
         )
+    if tokens.repaired is not None:
+        job.recorder.event("tokens", tokens.repaired, level="warning")
     for note in tokens.notes:
         job.recorder.notice(note)
     job.recorder.update(dataset=tokens.label)

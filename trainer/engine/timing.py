@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 _SAVED_BYTES_PER_PARAMETER = 10
 """A weight in fp32 and one or two momenta."""
 
+_COPIED_BYTES_PER_SECOND = 2e9
+"""Copying in memory and looking for values that are not finite, on one core."""
+
 _SAVED_BYTES_PER_SECOND = 250e6
 """Writing, hashing and reading back, on one core and an ordinary disk."""
 
@@ -136,13 +139,16 @@ class Costs:
     """The seconds that each part of a run takes, expected at first and then measured.
 
     ``evaluation`` is the scoring alone; ``keeping`` is what follows it before the next step: the
-    samples and the checkpoint. ``save`` is a checkpoint without an evaluation.
+    samples and the checkpoint. ``save`` is a checkpoint without an evaluation. Of a checkpoint
+    only the time counts that training waits for it; ``writing`` is that of all of it, which a run
+    waits for at its end.
     """
 
     step: SteadyMean = field(default_factory=SteadyMean)
     evaluation: SteadyMean = field(default_factory=SteadyMean)
     keeping: SteadyMean = field(default_factory=SteadyMean)
     save: SteadyMean = field(default_factory=SteadyMean)
+    writing: SteadyMean = field(default_factory=SteadyMean)
 
 
 def expected_in_words(costs: Costs) -> str:
@@ -150,7 +156,8 @@ def expected_in_words(costs: Costs) -> str:
     return (
         f"An evaluation is expected to take {costs.evaluation.value or 0.0:.3f} s, "
         f"its samples and checkpoint {costs.keeping.value or 0.0:.3f} s, "
-        f"a checkpoint alone {costs.save.value or 0.0:.3f} s."
+        f"a checkpoint alone {costs.save.value or 0.0:.3f} s, "
+        f"writing the last one {costs.writing.value or 0.0:.3f} s."
     )
 
 
@@ -168,7 +175,8 @@ def seconds_left(plan: Plan, step: int, costs: Costs, *, pending: bool = True) -
         saves += plan.saves(step) and not plan.evaluates(step)
     each_evaluation = (costs.evaluation.value or 0.0) + (costs.keeping.value or 0.0)
     steps = (plan.total_steps - step) * costs.step.value
-    return steps + evaluations * each_evaluation + saves * (costs.save.value or 0.0)
+    pauses = evaluations * each_evaluation + saves * (costs.save.value or 0.0)
+    return steps + pauses + (costs.writing.value or 0.0)
 
 
 def evaluation_seconds(
@@ -185,9 +193,10 @@ def extrapolated_step_seconds(one: float, some: float, *, few: int, all_of_them:
     return some + (all_of_them - few) * each
 
 
-def saving_seconds(parameters: int) -> float:
-    """Guess the time of a checkpoint that was never timed."""
-    return parameters * _SAVED_BYTES_PER_PARAMETER / _SAVED_BYTES_PER_SECOND
+def saving_seconds(parameters: int) -> tuple[float, float]:
+    """Guess how long training waits for a checkpoint, and how long all of its writing takes."""
+    size = parameters * _SAVED_BYTES_PER_PARAMETER
+    return size / _COPIED_BYTES_PER_SECOND, size / _SAVED_BYTES_PER_SECOND
 
 
 def evaluation_seconds_left(taken: float, done: int, total: int) -> float:

@@ -223,6 +223,8 @@ class TokenizedCorpus:
     tokenizer: Tokenizer
     splits: dict[str, TokenSplit]
     notes: list[str] = field(default_factory=list)
+    repaired: str | None = None
+    """What was wrong with the files that were there before, where they had to be built again."""
 
 
 class _SplitRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,7 +263,7 @@ def prepare(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(folder.parent / f"{key}.lock", report):
-            ready = _open_or_none(folder, corpus.label)
+            ready, damage = _open_or_damage(folder, corpus.label)
             if ready is None:
                 _build(corpus, settings.vocab_size, key, folder, report)
                 ready = _open(folder, corpus.label)
@@ -271,12 +273,12 @@ def prepare(
             "Check free space and permissions; the folder is safe to delete.",
         ) from error
     notes = [*corpus.notes, *_vocabulary_note(ready.tokenizer.vocab_size, settings.vocab_size)]
-    return dataclasses.replace(ready, notes=notes)
+    return dataclasses.replace(ready, notes=notes, repaired=damage)
 
 
 def open_prepared(data_dir: Path, key: str, label: str) -> TokenizedCorpus | None:
     """Return token files built earlier, or None when they are not there or are damaged."""
-    return _open_or_none(_folder(data_dir, key), label)
+    return _open_or_damage(_folder(data_dir, key), label)[0]
 
 
 def corpus_key(corpus: Corpus, vocab_size: int) -> str:
@@ -322,14 +324,16 @@ def _only_one(lock_path: Path, report: Report) -> Iterator[None]:
 # --------------------------------------------------------------------------- reading
 
 
-def _open_or_none(folder: Path, label: str) -> TokenizedCorpus | None:
-    if not (folder / _MANIFEST).exists():
-        return None
+def _open_or_damage(folder: Path, label: str) -> tuple[TokenizedCorpus | None, str | None]:
+    """Open token files; where they are not there, None; where they are damaged, why too."""
+    if not folder.exists():
+        return None, None
     try:
-        return _open(folder, label)
+        return _open(folder, label), None
     except (OSError, ValueError) as error:
-        log.warning("The token files in %s are damaged (%s); building them again.", folder, error)
-        return None
+        damage = f"The token files in {folder} are damaged ({error}); building them again."
+        log.warning("%s", damage)
+        return None, damage
 
 
 def _open(folder: Path, label: str) -> TokenizedCorpus:

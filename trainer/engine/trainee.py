@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from trainer.engine.evaluation import Evaluation
 from trainer.engine.model import GPT
 from trainer.engine.optimizer import Optimizers
 from trainer.engine.readback import Readback
+from trainer.engine.saving import Saver
 from trainer.engine.schedule import Segment, sequence_parts
 from trainer.engine.timing import Costs, Plan, Speed
 from trainer.engine.tokenization import TokenizedCorpus
@@ -30,7 +31,13 @@ from trainer.store.workspace import RunPaths
 
 @dataclass(frozen=True)
 class Job:
-    """What the worker hands over: the run to train and the pens to write with."""
+    """What the worker hands over: the run to train and the pens to write with.
+
+    Attributes:
+        queued_for: key of the device that the run has waited for; None: it has not waited.
+        follow_device: called with key and name of the device that is taken; it returns when the
+            run may use that one.
+    """
 
     config: Config
     paths: RunPaths
@@ -39,6 +46,8 @@ class Job:
     stop: StopFlag
     checkpoint: str | None = None
     inherited_fds: Sequence[int] = ()
+    queued_for: str | None = None
+    follow_device: Callable[[str, str], None] = lambda key, name: None
 
 
 @dataclass
@@ -94,10 +103,11 @@ class Trainee:
     segments: tuple[Segment, ...]
     standing: Standing
     readback: Readback[DoneStep]
+    costs: Costs
+    saver: Saver
     windows_at_once: int
     last_evaluation: Evaluation | None = None
     speed: Speed = field(default_factory=Speed)
-    costs: Costs = field(default_factory=Costs)
     peak: MatmulPeak | None = None
     started_at: float = field(default_factory=time.monotonic)
     logged_at: float = 0.0

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from trainer.errors import StoreError
-from trainer.store.records import SCHEMA
+from trainer.errors import DamagedError, NewerStoreError, StoreError
+from trainer.store.records import MIGRATIONS, SCHEMA
 
 T = TypeVar("T")
+
+_DAMAGED_HINT = "Restore it from a copy, or delete the run."
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -50,33 +54,64 @@ def write_record(path: Path, record: msgspec.Struct) -> None:
 
 
 def read_record(path: Path, kind: type[T]) -> T:
-    """Read a JSON record.
+    """Read a JSON record; one of an older schema is converted in memory, never on disk.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        StoreError: it is damaged, or was written by a newer version.
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        DamagedError: it does not hold such a record.
+        NewerStoreError: it was written by a newer version.
+        StoreError: it may not be read.
     """
-    content = path.read_bytes()
+    content = _content(path)
     try:
         raw: Any = msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        raise StoreError(
-            f"{path} is damaged: {error}.", "Restore it from a copy, or delete the run."
-        ) from error
-    _check_schema(path, raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: {error}.", _DAMAGED_HINT) from error
     try:
-        return msgspec.convert(raw, kind)
+        return msgspec.convert(_of_this_schema(path, raw, kind), kind)
     except msgspec.ValidationError as error:
-        raise StoreError(
-            f"{path} does not hold what it should: {error}.",
-            "Restore it from a copy, or delete the run.",
+        raise DamagedError(
+            f"{path} does not hold what it should: {error}.", _DAMAGED_HINT
         ) from error
 
 
-def _check_schema(path: Path, raw: Any) -> None:
-    schema = raw.get("schema", SCHEMA) if isinstance(raw, dict) else SCHEMA
-    if isinstance(schema, int) and schema > SCHEMA:
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except IsADirectoryError as error:
+        raise DamagedError(f"{path} is damaged: it is a folder.", _DAMAGED_HINT) from error
+    except OSError as error:
         raise StoreError(
+            f"{path} cannot be read: {error.strerror}.", "Check who may read it, and the disk."
+        ) from error
+
+
+def _of_this_schema(path: Path, raw: Any, kind: type[Any]) -> Any:
+    """Bring a record up to the present schema, one number at a time."""
+    schema = raw.get("schema", SCHEMA) if isinstance(raw, dict) else SCHEMA
+    if not isinstance(schema, int):
+        return raw
+    if schema > SCHEMA:
+        raise NewerStoreError(
             f"{path} was written by a newer version (schema {schema}, this one reads {SCHEMA}).",
             "Use a newer llm-trainer for this workspace.",
         )
+    for number in range(schema, SCHEMA):
+        step = MIGRATIONS.get((kind, number))
+        raw = (step(raw) if step else raw) | {"schema": number + 1}
+    return raw
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to ``<name>.damaged-<UTC time>`` and return its new path.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    base = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = (base if n == 1 else f"{base}-{n}" for n in itertools.count(1))
+    target = next(t for t in map(path.with_name, names) if not t.exists())
+    path.rename(target)
+    return target

@@ -1,22 +1,24 @@
 """The metrics database of a run: every point, evaluation, sample, reading and event.
 
 One connection writes, the worker's; every other is opened read-only. The database is in WAL mode
-while the worker lives and returns to a single file at a clean end.
+while the worker lives and returns to a single file at a clean end. ``PRAGMA user_version`` counts
+the migrations it has been through; readers read every older version too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.errors import StoreError, UsageError
+from trainer.errors import DamagedError, NewerStoreError, StoreError, UsageError
+from trainer.store.files import set_aside
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_MS = 5000
 
-_TABLES = """
+_VERSION_1 = """
 CREATE TABLE points (
     step INTEGER PRIMARY KEY, epoch REAL, tokens INTEGER, elapsed_seconds REAL,
     train_loss REAL, learning_rate REAL, grad_norm REAL, tokens_per_second REAL
@@ -39,6 +41,17 @@ CREATE TABLE events (
 );
 CREATE INDEX samples_by_step ON samples(step);
 """
+_VERSION_2 = """
+CREATE TABLE sittings (
+    id INTEGER PRIMARY KEY, pid INTEGER, started_at TEXT, from_step INTEGER,
+    ended_at TEXT, to_step INTEGER, ended TEXT
+);
+"""
+MIGRATIONS = (_VERSION_1, _VERSION_2)
+"""What brings a database from each version to the next, each in one transaction."""
+
+SCHEMA_VERSION = len(MIGRATIONS)
+TABLES = ("points", "evaluations", "samples", "system", "events", "sittings")
 
 POINT_SERIES = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
 EVALUATION_SERIES = ("val_loss", "val_word_perplexity", "val_bits_per_byte")
@@ -68,33 +81,49 @@ class MetricsWriter:
     """The one connection that writes. One thread at a time may use it."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._migrate()
+        """Open the database, or begin it, and bring it to the present version.
 
-    def _migrate(self) -> None:
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"The metrics were written by a newer version (schema {version}).",
-                "Use a newer llm-trainer for this workspace.",
-            )
-        if version == 0:
-            self._connection.executescript(
-                f"BEGIN; {_TABLES} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
-            )
+        Raises:
+            NewerStoreError: it was written by a newer version.
+            DamagedError: it is not a whole database.
+            sqlite3.Error: it cannot be opened or written.
+        """
+        self._path = path
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._open()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._identity = _identity(path)
+
+    def _open(self) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        with _damage_told():
+            version = _version(self._connection)
+            found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise DamagedError(f"The metrics database is damaged: {found.splitlines()[0]}.")
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            for number in range(version, SCHEMA_VERSION):
+                self._connection.executescript(
+                    f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version={number + 1}; COMMIT;"
+                )
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the file that is written is still the one at its path."""
+        return _identity(self._path) == self._identity
 
     def write(self, rows: Iterable[tuple[str, Row]]) -> None:
         """Store ``(table, row)`` pairs, all or none. A step that is there already is replaced.
 
         Raises:
+            DamagedError: the database is not whole any more.
             sqlite3.Error: nothing was stored; the same rows can be written again later.
         """
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction() as connection:
             for table, row in rows:
                 columns = ", ".join(row)
                 marks = ", ".join("?" * len(row))
@@ -102,34 +131,198 @@ class MetricsWriter:
                     f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})",
                     tuple(row.values()),
                 )
-            connection.execute("COMMIT")
-        except BaseException:
-            # A failed COMMIT (disk full) may have rolled back by itself already.
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
-    def cut_after(self, step: int) -> None:
-        """Forget what lies past ``step``, so that a resumed curve never doubles back."""
+    def cut_after(self, step: int, *, evaluated: bool = True) -> int:
+        """Forget what lies past ``step``, so that a resumed curve never doubles back.
+
+        Args:
+            evaluated: evaluation and samples of ``step`` itself are kept, for they are done.
+
+        Returns how many steps have a point up to there: as many, unless some were lost.
+
+        Raises:
+            DamagedError, sqlite3.Error: nothing was forgotten.
+        """
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM points WHERE step > ?", (step,))
+            for table in ("evaluations", "samples"):
+                last = step if evaluated else step - 1
+                connection.execute(f"DELETE FROM {table} WHERE step > ?", (last,))
+            counted = connection.execute("SELECT count(*) FROM points").fetchone()
+        return int(counted[0])
+
+    def next_sitting(self) -> int:
+        """Return the id for the row of the process that takes the run up now."""
+        rows = self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM sittings")
+        return int(rows.fetchone()[0])
+
+    def written_again(self) -> MetricsWriter:
+        """Write the database that is open to its path, where it no longer is, and close it.
+
+        What stands there instead is set aside.
+
+        Raises:
+            OSError, sqlite3.Error: that cannot be done now; this one stays open.
+        """
+        if self._path.exists():
+            _set_aside_with_log(self._path)
+        try:
+            with contextlib.closing(sqlite3.connect(self._path)) as copy:
+                self._connection.backup(copy)
+        except BaseException:
+            self._path.unlink(missing_ok=True)
+            raise
+        self._connection.close()
+        return MetricsWriter(self._path)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        for table in ("points", "evaluations", "samples"):
-            connection.execute(f"DELETE FROM {table} WHERE step > ?", (step,))
-        connection.execute("COMMIT")
+        with _damage_told():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                # A failed COMMIT (disk full) may have rolled back by itself already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Fold the write-ahead log into the one file and close.
 
-        While a reader is connected SQLite keeps the WAL; the next clean end folds it.
+        While a reader is connected, or the disk is full, SQLite keeps the WAL; the next clean end
+        folds it.
         """
         try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._connection.execute("PRAGMA busy_timeout=200")
-            self._connection.execute("PRAGMA journal_mode=DELETE")
-        except sqlite3.OperationalError:
+            if self.is_in_place:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._connection.execute("PRAGMA busy_timeout=200")
+                self._connection.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.DatabaseError:
             pass
         finally:
             self._connection.close()
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise DamagedError(
+            f"The metrics database is damaged: {error}.",
+            "Charts are not available for this run; its checkpoints are not affected. "
+            "Resuming sets it aside and begins a new one.",
+        ) from error
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return a database's version.
+
+    Raises:
+        NewerStoreError: this program does not know it.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise NewerStoreError(
+            f"The metrics were written by a newer version (schema {version}, this one reads "
+            f"{SCHEMA_VERSION}).",
+            "Use a newer llm-trainer for this workspace.",
+        )
+    return version
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def check_metrics_version(path: Path) -> None:
+    """Refuse metrics that only a newer version knows; of damaged ones the worker takes care.
+
+    Raises:
+        NewerStoreError: with what to do.
+    """
+    try:
+        MetricsReader(path).close()
+    except NewerStoreError:
+        raise
+    except StoreError:
+        return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+# --------------------------------------------------------------------------- damaged databases
+
+
+def open_or_replace(path: Path) -> tuple[MetricsWriter, str | None]:
+    """Open a run's database for writing; a damaged one is set aside, and saved what can be.
+
+    Returns the writer, and what happened where something did.
+
+    Raises:
+        NewerStoreError: it was written by a newer version.
+        sqlite3.Error, OSError: it cannot be opened, written or set aside.
+    """
+    try:
+        return MetricsWriter(path), None
+    except DamagedError as error:
+        damaged = _set_aside_with_log(path)
+        writer = MetricsWriter(path)
+        saved = salvage(damaged, writer)
+        return writer, (
+            f"{error.message} It was set aside as {damaged.name}, and a new one was begun with "
+            f"the {saved:,} rows that could still be read."
+        )
+
+
+def _set_aside_with_log(path: Path) -> Path:
+    """Set a database aside together with its write-ahead log, which belongs to it by name."""
+    damaged = set_aside(path)
+    for ending in ("-wal", "-shm"):
+        log = path.with_name(path.name + ending)
+        if log.exists():
+            log.rename(damaged.with_name(damaged.name + ending))
+    return damaged
+
+
+def salvage(damaged: Path, writer: MetricsWriter) -> int:
+    """Copy the rows that can still be read out of a damaged database, and return how many."""
+    saved = 0
+    with contextlib.closing(_connect_read_only(damaged)) as source:
+        source.row_factory = sqlite3.Row
+        for table in TABLES:
+            rows = {row[0]: (table, dict(row)) for row in _readable_rows(source, table)}
+            writer.write(rows[key] for key in sorted(rows))
+            saved += len(rows)
+    return saved
+
+
+def _readable_rows(source: sqlite3.Connection, table: str) -> Iterator[sqlite3.Row]:
+    """Yield the rows of a table from its start, then from its end, each until damage is met."""
+    for order in ("ASC", "DESC"):
+        try:
+            yield from source.execute(f"SELECT * FROM {table} ORDER BY rowid {order}")
+        except sqlite3.DatabaseError:
+            continue
+        return
+
+
+def _connect_read_only(path: Path, more: str = "") -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{more}", uri=True)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    return connection
 
 
 class MetricsReader:
@@ -139,11 +332,52 @@ class MetricsReader:
     """
 
     def __init__(self, path: Path) -> None:
+        """Connect to a run's database.
+
+        Raises:
+            NewerStoreError: it was written by a newer version.
+            DamagedError, StoreError: it is no database, or cannot be opened.
+        """
+        self.note: str | None = None
+        """What a person should know of the figures, if anything."""
         self._connection: sqlite3.Connection | None = None
+        self._path = path
         if path.exists():
-            self._connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-            self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            with self._told_plainly():
+                self._connection = self._opened()
             self._connection.row_factory = sqlite3.Row
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = _connect_read_only(self._path)
+        try:
+            _version(connection)
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if _code(error) != sqlite3.SQLITE_CANTOPEN:
+                raise
+            # A write-ahead log is only read with a file beside it that a read-only folder cannot
+            # take. Without the log everything up to its beginning is read.
+            connection = _connect_read_only(self._path, "&immutable=1")
+            _version(connection)
+            self.note = (
+                f"{self._path.name}-wal cannot be read in a read-only folder: the newest points "
+                "are not shown."
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @contextlib.contextmanager
+    def _told_plainly(self) -> Iterator[None]:
+        try:
+            with _damage_told():
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"The metrics {self._path} cannot be read: {error}.",
+                "Check who may read the file, and the disk.",
+            ) from error
 
     def __enter__(self) -> MetricsReader:
         return self
@@ -159,17 +393,13 @@ class MetricsReader:
     def _rows(self, query: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
         if self._connection is None:
             return []
-        try:
-            return self._connection.execute(query, parameters).fetchall()
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):
-                return []  # The worker has made the file and not yet its tables.
-            raise StoreError(f"The metrics cannot be read: {error}.") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"The metrics database is damaged: {error}.",
-                "Charts are not available for this run; its checkpoints are not affected.",
-            ) from error
+        with self._told_plainly():
+            try:
+                return self._connection.execute(query, parameters).fetchall()
+            except sqlite3.OperationalError as error:
+                if "no such table" not in str(error):
+                    raise
+                return []  # Of an older version, or the worker has not made its tables yet.
 
     def last_step(self) -> int | None:
         """Return the newest step that has a point."""
@@ -248,6 +478,13 @@ class MetricsReader:
     def system(self, after_id: int = 0, limit: int = 500) -> list[dict[str, Any]]:
         """Return the newest readings of GPU, processor and memory, oldest first."""
         return self._newest("system", after_id, limit)
+
+    def sittings(self) -> list[dict[str, Any]]:
+        """Return one row for each process that worked on the run, oldest first."""
+        rows = [dict(row) for row in self._rows("SELECT * FROM sittings ORDER BY id")]
+        for row in rows[:-1]:
+            row["ended"] = row["ended"] or "interrupted"
+        return rows
 
     def _newest(self, table: str, after_id: int, limit: int) -> list[dict[str, Any]]:
         rows = self._rows(

@@ -8,8 +8,12 @@ again after it was opened. Elsewhere psutil's creation time stands in for the st
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from trainer.store.records import ProcessRecord
 
 _LINUX = sys.platform.startswith("linux")
 _GONE_STATES = frozenset("ZXx")
+_LOOK_SECONDS = 0.1
 
 
 @cache
@@ -63,6 +68,16 @@ def is_alive(record: ProcessRecord | None) -> bool:
     return record is not None and identify(record.pid) == record
 
 
+def is_stopped(record: ProcessRecord | None) -> bool:
+    """Say whether exactly this process lives and is held up, by SIGSTOP or Ctrl+Z."""
+    if record is None or not is_alive(record):
+        return False
+    try:
+        return bool(psutil.Process(record.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def send_signal(record: ProcessRecord, number: signal.Signals) -> bool:
     """Signal exactly this process; return False when it is gone.
 
@@ -71,37 +86,77 @@ def send_signal(record: ProcessRecord, number: signal.Signals) -> bool:
     """
     if not _LINUX:
         return is_alive(record) and _kill(record.pid, number)
-    try:
-        descriptor = os.pidfd_open(record.pid)
-    except ProcessLookupError:
-        return False
-    try:
-        # The pid could have been used again before it was opened, not after.
-        if not is_alive(record):
+    with _pidfd(record) as descriptor:
+        if descriptor is None:
             return False
-        signal.pidfd_send_signal(descriptor, number)
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return False
         return True
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(descriptor)
 
 
 def kill_group(record: ProcessRecord) -> bool:
     """Kill a process that leads a group of its own, together with the whole group.
 
     Returns False when the process is gone; its group number may then belong to others.
+
+    Raises:
+        PermissionError: it belongs to another user.
     """
-    if not is_alive(record) or os.getpgid(record.pid) != record.pid:
+    if not _leads_its_group(record) or not send_signal(record, signal.SIGSTOP):
         return False
-    send_signal(record, signal.SIGSTOP)
+    # A stopped leader does not end, so its group number is not used again before the kill.
     if not is_alive(record):
         return False
-    # A stopped leader cannot end, so its group number cannot be used again before the kill.
     try:
         os.killpg(record.pid, signal.SIGKILL)
     except ProcessLookupError:
         return False
+    return True
+
+
+def wait_for_end(record: ProcessRecord, seconds: float) -> bool:
+    """Wait until exactly this process has ended, be it a child or not; say whether it has."""
+    if not _LINUX:
+        return _look_for_end(record, seconds)
+    with _pidfd(record) as descriptor:
+        if descriptor is None:
+            return True
+        ends = select.poll()
+        ends.register(descriptor, select.POLLIN)
+        return bool(ends.poll(1000 * seconds))
+
+
+@contextmanager
+def _pidfd(record: ProcessRecord) -> Iterator[int | None]:
+    """Open what names exactly this process from now on, or yield None when it is gone."""
+    try:
+        descriptor = os.pidfd_open(record.pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        # The pid could have been used again before it was opened, not after.
+        yield descriptor if is_alive(record) else None
+    finally:
+        os.close(descriptor)
+
+
+def _leads_its_group(record: ProcessRecord) -> bool:
+    try:
+        return is_alive(record) and os.getpgid(record.pid) == record.pid
+    except ProcessLookupError:
+        return False
+
+
+def _look_for_end(record: ProcessRecord, seconds: float) -> bool:
+    """Do as :func:`wait_for_end` where the system has no pidfd."""
+    deadline = time.monotonic() + seconds
+    while is_alive(record):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
     return True
 
 

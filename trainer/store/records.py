@@ -6,12 +6,20 @@ ISO 8601 in UTC, durations are seconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
 
 SCHEMA = 1
+
+MIGRATIONS: dict[tuple[type[msgspec.Struct], int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""What turns the JSON of a record of one schema into that of the next, by kind and number.
+
+Whoever raises :data:`SCHEMA` adds the step for each kind of record that changes. A field that is
+merely added, with a default, needs neither.
+"""
 
 Status = Literal[
     "queued", "preparing", "running", "stopping", "stopped", "completed", "failed", "interrupted"
@@ -24,7 +32,12 @@ ENDED: frozenset[Status] = frozenset({"stopped", "completed", "failed", "interru
 
 def now() -> str:
     """Return the wall-clock time as people and files read it, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return written_time(datetime.now(UTC))
+
+
+def written_time(at: datetime) -> str:
+    """Write a time in UTC as people and files read it, to the millisecond."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +63,33 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     boot_id: str
     start_ticks: int
+
+
+class OomKills(msgspec.Struct, frozen=True, kw_only=True):
+    """Processes that the kernel has killed for lack of memory; None where it does not count.
+
+    ``in_cgroup`` was read from ``cgroup_file``; ``on_machine`` counts from the machine's start.
+    """
+
+    cgroup_file: str | None
+    in_cgroup: int | None
+    on_machine: int | None
+
+
+class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run stands that waits for its device.
+
+    Attributes:
+        device: what it waits for, in words: ``cpu``, ``cuda:0``, ``one of 2 GPUs``.
+        position: 2 when one run must end or begin before it.
+        ahead: run ids, those that train first; the last one comes directly before it.
+        after: what people call that last one.
+    """
+
+    device: str
+    position: int
+    ahead: list[str]
+    after: str | None = None
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -90,6 +130,11 @@ class State(msgspec.Struct, kw_only=True):
     error: ErrorRecord | None = None
     created_at: str
     updated_at: str
+    queue: QueueStanding | None = None
+    """Where the run stands while it is queued; None when it waits for nothing."""
+    heartbeat_uptime_seconds: float | None = None
+    """When the worker was heard of last, on the monotonic clock that all processes share."""
+    oom_kills: OomKills | None = None
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):

@@ -57,6 +57,10 @@ class RunPaths:
         return self.folder / "metrics.sqlite3"
 
     @property
+    def trouble(self) -> Path:
+        return self.folder / "trouble.json"
+
+    @property
     def train_log(self) -> Path:
         return self.folder / "train.log"
 
@@ -72,8 +76,12 @@ class RunPaths:
     def stop_request(self) -> Path:
         return self.folder / "stop.json"
 
+    @property
+    def start_request(self) -> Path:
+        return self.folder / "start.json"
+
     def checkpoint(self, name: str) -> Path:
-        """Return the file of ``latest``, ``best`` or ``epoch-<n>``."""
+        """Return the file of ``latest``, ``best``, ``epoch-<n>`` or ``step-<n>``."""
         return self.checkpoints / f"{name}.pt"
 
 
@@ -87,6 +95,10 @@ class Workspace:
     @property
     def runs_dir(self) -> Path:
         return self.home / "runs"
+
+    @property
+    def queue_dir(self) -> Path:
+        return self.runs_dir / ".queue"
 
     @property
     def checkpoints_dir(self) -> Path:

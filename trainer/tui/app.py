@@ -24,7 +24,7 @@ from trainer.tui.dialogs.dialog import Dialog
 from trainer.tui.dialogs.help import HelpDialog
 from trainer.tui.dialogs.label_run import LabelDialog
 from trainer.tui.dialogs.new_run import NewRunDialog
-from trainer.tui.dialogs.resume import ResumeDialog
+from trainer.tui.dialogs.resume import ResumeDialog, start_now
 from trainer.tui.dialogs.stop import StopDialog
 from trainer.tui.draft import Base
 from trainer.tui.keys import KEYS
@@ -196,6 +196,12 @@ class TrainerApp(App[None]):
             )
         else:
             self.push_screen(ResumeDialog(self._store, glimpse))
+
+    def action_start_now(self) -> None:
+        """Let a queued run begin before its turn."""
+        run = self._shown_run()
+        if run is not None:
+            self.perform(partial(start_now, self._store, run))
 
     def action_stop(self) -> None:
         """Ask how to stop, unless the run has ended."""

@@ -37,7 +37,7 @@ def details_text(glimpse: Glimpse, at: datetime) -> Text:
     run = glimpse.run
     facts = [("started", formats.age(run.state.created_at, at)), *wording.facts(run.state)]
     facts.append(("folder", str(run.paths.folder)))
-    notes = note_lines(run.state)
+    notes = note_lines(run)
     sections = [
         *([_section("Trouble and notes", notes)] if notes else []),
         _section("Facts", [pair_lines(facts)]),

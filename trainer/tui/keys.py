@@ -52,6 +52,7 @@ _RUNS = (
     Key("n", "app.new_run", "New run", "Start a run: choose settings in a form.", "Runs", "new"),
     Key("u", "app.resume", "Resume", "Go on with a run that has ended.", "Runs", "resume"),
     Key("s", "app.stop", "Stop", "Save a checkpoint and end, or end at once.", "Runs", "stop"),
+    Key("a", "app.start_now", "Start now", "Start a queued run before its turn.", "Runs"),
     Key("g", "app.generate", "Generate", "Let the model write on.", "Runs", "generate"),
     Key(
         "p",

@@ -20,10 +20,7 @@ class MachineReading:
 
 
 class MachineMeter:
-    """Keeps the newest reading at hand.
-
-    NVML may hang in a broken driver, so the thread is a daemon and only this class waits on it.
-    """
+    """Keeps the newest reading at hand."""
 
     def __init__(self) -> None:
         self.latest: MachineReading | None = None

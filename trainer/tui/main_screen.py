@@ -170,7 +170,7 @@ class MainScreen(Screen[None]):
         self._poller.watch(event.run_id)
         run = self.run
         if run is not None:
-            self.query_one(RunView).show_run(run, self._clock())
+            self.query_one(RunView).show_run(run)
 
     @on(RunTable.ColumnsChanged)
     def refill_table(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from rich.text import Text
 from textual import events
@@ -11,7 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from trainer import formats
-from trainer.runs import Run, phase_words
+from trainer.queueing import place_words
+from trainer.runs import Run, phase_words, urgent_words
 from trainer.store.records import State
 from trainer.tui import wording
 from trainer.tui.live_text import LiveText
@@ -25,16 +25,16 @@ class RunHeader(Vertical):
 
     def __init__(self) -> None:
         super().__init__(id="run-header")
-        self._shown: tuple[Run, datetime] | None = None
+        self._shown: Run | None = None
 
     def compose(self) -> ComposeResult:
         yield LiveText(id="run-title")
         yield LiveText(id="run-progress")
         yield LiveText(id="run-notes")
 
-    def show(self, run: Run, at: datetime) -> None:
-        """Show a run as it stood at a moment."""
-        self._shown = run, at
+    def show(self, run: Run) -> None:
+        """Show a run as it stands."""
+        self._shown = run
         self._draw()
 
     def on_resize(self, _: events.Resize) -> None:
@@ -43,24 +43,26 @@ class RunHeader(Vertical):
     def _draw(self) -> None:
         if self._shown is None or not self.size.width:
             return
-        run, at = self._shown
-        quiet = wording.quiet_words(run.state, at)
-        self.query_one("#run-title", LiveText).say(title_line(run, quiet, self.size.width))
+        run = self._shown
+        urgent = next(iter(urgent_words(run)), "")
+        self.query_one("#run-title", LiveText).say(title_line(run, urgent, self.size.width))
         progress = self.query_one("#run-progress", LiveText)
         progress.display = run.active
         progress.say(progress_line(run.state, self.size.width))
         notes = self.query_one("#run-notes", LiveText)
-        lines = note_lines(run.state)
+        lines = note_lines(run)
         notes.display = bool(lines)
         roomy = self.screen.has_class("-high")
         notes.say(Text("\n").join(lines) if roomy else clipped(lines, self.size.width - 2))
 
 
-def title_line(run: Run, quiet: str, width: int) -> Text:
+def title_line(run: Run, urgent: str, width: int) -> Text:
     """Write name and status on a ruled line: ``── name ───── running ──``."""
-    status = Text(f" {run.status} ", wording.STATUS_STYLES[run.status])
-    if quiet:
-        status.append(f"· {quiet} ", "yellow")
+    words = ", ".join(filter(None, (run.status, place_words(run.state.queue))))
+    status = Text(f" {words} ", wording.STATUS_STYLES[run.status])
+    status.truncate(max(12, width // 2), overflow="ellipsis")
+    if urgent:
+        status.append(f"· {urgent} ", "yellow")
     name = Text(f" {run.title} ", "bold")
     name.truncate(max(8, width - status.cell_len - 6), overflow="ellipsis")
     rule = "─" * max(0, width - name.cell_len - status.cell_len - 4)
@@ -91,9 +93,12 @@ def clipped(lines: Sequence[Text], width: int) -> Text:
     return line.append(WHERE_THE_REST_IS, "dim")
 
 
-def note_lines(state: State) -> list[Text]:
-    """Return why the run failed, and what must be known of it."""
+def note_lines(run: Run) -> list[Text]:
+    """Return why the run failed, what is in its way, and what must be known of it."""
+    state = run.state
     lines = [Text.assemble(("note ", "yellow"), notice) for notice in state.notices]
+    if run.trouble is not None:
+        lines.insert(0, Text.assemble(("trouble ", "bold yellow"), run.trouble))
     if state.error is not None:
         style = wording.STATUS_STYLES[state.status]
         error = Text.assemble((f"{state.status} ", style), state.error.message)

@@ -15,7 +15,7 @@ from textual.widgets import DataTable
 from textual.widgets.data_table import RowDoesNotExist
 
 from trainer import formats
-from trainer.runs import Run
+from trainer.runs import Run, warning
 from trainer.tui import wording
 
 SHORTEST_NAME = 12
@@ -57,7 +57,8 @@ def _name(run: Run, _: datetime) -> Text:
 
 
 def _status(run: Run, _: datetime) -> Text:
-    return Text(wording.status_words(run.state), wording.STATUS_STYLES[run.status])
+    status = Text(wording.status_words(run.state), wording.STATUS_STYLES[run.status])
+    return status.append(" !", "bold yellow") if warning(run) else status
 
 
 def _perplexity(run: Run, _: datetime) -> str:

@@ -45,15 +45,15 @@ class RunView(Vertical):
                 yield ReadingsPane(id="readings-list", listed=True)
                 yield FiguresPane(id="figures-list", listed=True)
 
-    def show_run(self, run: Run, at: datetime) -> None:
+    def show_run(self, run: Run) -> None:
         """Show what the run's state says."""
-        self.query_one(RunHeader).show(run, at)
+        self.query_one(RunHeader).show(run)
         for figures in self.query(FiguresPane):
             figures.show(run.state)
 
     def show_glimpse(self, glimpse: Glimpse, machine: MachineReading | None, at: datetime) -> None:
         """Show everything that was read of the run."""
-        self.show_run(glimpse.run, at)
+        self.show_run(glimpse.run)
         reading = glimpse.reading if glimpse.run.active else None
         for readings in self.query(ReadingsPane):
             readings.show(machine, reading)

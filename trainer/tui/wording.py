@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from trainer import formats
 from trainer.config import Config, model_shape
+from trainer.queueing import place_words
 from trainer.runs import Run, progress_percent
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
@@ -22,9 +21,6 @@ STATUS_STYLES: dict[Status, str] = {
 }
 """Colour that goes with a status word, never instead of it."""
 
-QUIET_SECONDS = 15.0
-"""A run that is active and says nothing for longer is shown with the age of its news."""
-
 
 def percent_words(percent: float | None) -> str:
     """Write ``42 %``, rounded down: 100 % is said only when everything is done."""
@@ -32,10 +28,18 @@ def percent_words(percent: float | None) -> str:
 
 
 def status_words(state: State) -> str:
-    """Write ``running 42 %``; only a run under way carries its progress."""
+    """Write ``running 42 %`` or ``queued 2nd``; others have no progress to tell."""
+    if state.queue is not None:
+        return f"queued {formats.ordinal(state.queue.position)}"
     if state.status not in ("running", "stopping"):
         return state.status
     return f"{state.status} {percent_words(progress_percent(state))}".strip()
+
+
+def start_words(run: Run, started: str) -> str:
+    """Confirm that a run was launched: it has started, or it waits."""
+    place = place_words(run.state.queue)
+    return f"{run.title} is queued, {place}." if place else started
 
 
 def time_words(state: State) -> str:
@@ -60,15 +64,6 @@ def phase_percent(state: State) -> float | None:
     if progress is not None and progress.total:
         return formats.percent(progress.done, progress.total)
     return progress_percent(state)
-
-
-def quiet_words(state: State, at: datetime) -> str:
-    """Say how old the news of an active run is, once it is older than it should be."""
-    if state.status not in ACTIVE or state.heartbeat_at is None:
-        return ""
-    if formats.age_seconds(state.heartbeat_at, at) < QUIET_SECONDS:
-        return ""
-    return f"last heard {formats.age(state.heartbeat_at, at)}"
 
 
 def figures(state: State) -> list[tuple[str, str]]:
@@ -188,6 +183,8 @@ def checkpoint_words(checkpoint: Checkpoint) -> str:
         parts.append(f"val loss {formats.loss(checkpoint.val_loss)}")
     if checkpoint.bytes:
         parts.append(formats.size(checkpoint.bytes))
+    if checkpoint.pinned:
+        parts.append("pinned")
     return " · ".join(parts)
 
 

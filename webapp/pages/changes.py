@@ -26,6 +26,18 @@ def stop(run_id: str) -> Answer:
     return to_run(run_id)
 
 
+@pages.post("/runs/<run_id>/start")
+def start(run_id: str) -> Answer:
+    """Let a queued run begin before its turn."""
+    try:
+        run = services().store.start_now(run_id)
+    except TrainerError as error:
+        flash(str(error), "error")
+        return to_run(run_id)
+    flash(presenting.start_words(run, "The run starts now."), "done")
+    return to_run(run_id)
+
+
 @pages.post("/runs/<run_id>/annotate")
 def annotate(run_id: str) -> Answer:
     """Change name, tags, notes, pin or archive: what the form holds, and nothing else."""
@@ -44,6 +56,30 @@ def annotate(run_id: str) -> Answer:
         archived=_flag("archived"),
     )
     return to_list() if "back" in given else to_run(run_id)
+
+
+@pages.post("/runs/<run_id>/checkpoints/<name>/pin")
+def pin_checkpoint(run_id: str, name: str) -> Answer:
+    """Keep a checkpoint for good."""
+    try:
+        kept_as = services().store.pin_checkpoint(run_id, name)
+    except TrainerError as error:
+        flash(str(error), "error")
+    else:
+        flash(f"{name}.pt is kept for good as {kept_as}.pt.", "done")
+    return to_run(run_id)
+
+
+@pages.post("/runs/<run_id>/checkpoints/<name>/unpin")
+def unpin_checkpoint(run_id: str, name: str) -> Answer:
+    """Let go of a pinned checkpoint."""
+    try:
+        services().store.unpin_checkpoint(run_id, name)
+    except TrainerError as error:
+        flash(str(error), "error")
+    else:
+        flash(f"{name}.pt is not kept any more.", "done")
+    return to_run(run_id)
 
 
 @pages.get("/runs/<run_id>/annotate")
@@ -89,6 +125,7 @@ def _resume_page(
         source=source,
         more_epochs=more_epochs,
         sentence=sentence,
+        now_anyway=given.get("now_anyway") == "true",
         error=error,
         submission=given.get("submission") or Submissions.new_token(),
     )
@@ -99,11 +136,14 @@ def _resume_page(
 def resume_run(run_id: str) -> Answer:
     """Go on with a run, or say beside the form why that cannot be."""
     source = request.form.get("from", "latest")
+    now_anyway = request.form.get("now_anyway") == "true"
     try:
         more_epochs = _whole_number(request.form.get("more_epochs", "0"))
 
         def go_on() -> str:
-            services().store.resume(run_id, more_epochs=more_epochs, source=source)
+            services().store.resume(
+                run_id, more_epochs=more_epochs, source=source, now_anyway=now_anyway
+            )
             return run_id
 
         submissions().once(request.form.get("submission", ""), go_on)
@@ -111,7 +151,8 @@ def resume_run(run_id: str) -> Answer:
         raise
     except TrainerError as error:
         return _resume_page(run_id, request.form, "resume.html", error)
-    flash(f"Going on from {source}.pt.", "done")
+    run = services().store.get(run_id)
+    flash(presenting.start_words(run, f"Going on from {source}.pt."), "done")
     return to_run(run_id)
 
 

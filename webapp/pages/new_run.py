@@ -6,7 +6,7 @@ from flask import Response, flash, make_response, redirect, render_template, req
 
 from trainer import config as configuration
 from trainer.errors import NotFoundError, TrainerError
-from webapp import forms, services
+from webapp import forms, presenting, services
 from webapp.pages.blueprint import Answer, pages, submissions, to_run
 from webapp.submissions import Submissions
 
@@ -63,8 +63,10 @@ def _start(plan: forms.RunPlan, parent: str | None) -> str:
         tags=plan.tags,
         command=plan.command,
         parent=parent,
+        now_anyway=plan.now_anyway,
     )
-    flash("The run has started. It goes on by itself, whatever happens to this page.", "done")
+    started = "The run has started. It goes on by itself, whatever happens to this page."
+    flash(presenting.start_words(services().store.get(run_id), started), "done")
     return run_id
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 from flask import Response, redirect, render_template, send_file, url_for
 
 from trainer import config as configuration
 from trainer.config import SETTINGS, Config, model_shape
-from trainer.errors import NotFoundError, TrainerError
+from trainer.errors import NotFoundError, StoreError, TrainerError
 from trainer.export import csv_text
 from trainer.runs import Run
+from trainer.store.metrics import MetricsReader
 from trainer.store.records import Meta
 from webapp import presenting, services
 from webapp.deltas import read_log
@@ -33,11 +37,12 @@ def run_page(run_id: str) -> Answer:
 def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
     """Return the page of a run; with labels that were refused their form is open."""
     store, run_id = services().store, run.run_id
-    config, checkpoints = store.config(run_id), store.checkpoints(run_id)
-    with store.metrics(run_id) as reader:
-        evaluations = reader.latest_evaluations()
-        samples, events = reader.samples(), reader.events(limit=EVENTS_SHOWN)
-        curves = reader.series(["train_loss", "val_loss"], points=400)["series"]
+    try:
+        config = store.config(run_id)
+    except StoreError as error:
+        return _page_without_config(run, error)
+    checkpoints, figures = store.checkpoints(run_id), _figures(run)
+    evaluations, samples, events = figures.evaluations, figures.samples, figures.events
     log = read_log(run.paths.train_log, None)
     training = config.training
     return render_template(
@@ -60,7 +65,8 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
         moments=presenting.moments(samples, evaluations),
         events=events[::-1],
         log=log.lines,
-        picture=presenting.loss_picture(curves),
+        picture=figures.picture,
+        figures_note=figures.note,
         next_step=presenting.next_step(run, checkpoints),
         page_data={
             "run": run.as_dict(),
@@ -69,6 +75,44 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
                 "after_log": log.end,
             },
         },
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What the page shows of a run's metrics; ``note`` says why some or all of it is missing."""
+
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    picture: presenting.LossPicture | None = None
+    note: str | None = None
+
+
+def _figures(run: Run) -> _Figures:
+    try:
+        with MetricsReader(run.paths.metrics) as reader:
+            curves = reader.series(["train_loss", "val_loss"], points=400)["series"]
+            return _Figures(
+                evaluations=reader.latest_evaluations(),
+                samples=reader.samples(),
+                events=reader.events(limit=EVENTS_SHOWN),
+                picture=presenting.loss_picture(curves),
+                note=reader.note,
+            )
+    except StoreError as error:
+        return _Figures(note=str(error))
+
+
+def _page_without_config(run: Run, error: StoreError) -> str:
+    """Show what can be shown of a run whose configuration cannot be read, and what to do."""
+    return render_template(
+        "run_damaged.html",
+        here="runs",
+        run=run,
+        error=error,
+        checkpoints=services().store.checkpoints(run.run_id),
+        log=read_log(run.paths.train_log, None).lines,
     )
 
 
@@ -88,15 +132,13 @@ def checkpoint_tables(run_id: str) -> Answer:
     """The tables of checkpoints and evaluations, fetched again when there is a new one."""
     store = services().store
     run, checkpoints = store.get(run_id), store.checkpoints(run_id)
-    with store.metrics(run_id) as reader:
-        evaluations = reader.latest_evaluations()
     return render_template(
         "_checkpoints.html",
         run=run,
         state=run.state,
         config=store.config(run_id),
         checkpoints=checkpoints,
-        evaluations=evaluations,
+        evaluations=_figures(run).evaluations,
         next_step=presenting.next_step(run, checkpoints),
     )
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from flask import flash, redirect, render_template, request
 
-from trainer.errors import TrainerError, UsageError
+from trainer.errors import StoreError, TrainerError, UsageError
 from trainer.runs import Run
 from trainer.store.metrics import MetricsReader
 from trainer.store.records import now
@@ -70,8 +70,11 @@ def _sparkline_points(
 ) -> tuple[tuple[int, float], ...]:
     if step is None:
         return ()
-    with MetricsReader(Path(path)) as reader:
-        columns = reader.series(["train_loss"], points=SPARKLINE_POINTS)["series"]["train_loss"]
+    try:
+        with MetricsReader(Path(path)) as reader:
+            columns = reader.series(["train_loss"], points=SPARKLINE_POINTS)["series"]["train_loss"]
+    except StoreError:
+        return ()  # The list is shown without it; the page of the run says why.
     return tuple(zip(columns["step"], columns["value"], strict=True))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from flask.blueprints import BlueprintSetupState
 
 from trainer import __version__, formats
+from trainer.queueing import place_words
+from trainer.runs import warning
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import pages
 from webapp.security import HTMX_URL
@@ -29,10 +31,14 @@ def _teach_templates(state: BlueprintSetupState) -> None:
     environment.filters.update(
         formatted=lambda value, name: presenting.FORMATS[name](value),
         age=formats.age,
+        countdown=formats.countdown,
+        silence=formats.silence,
         progress=lambda run: presenting.percent_done(run.state),
         percent_words=presenting.percent_words,
         phase_words=lambda run: presenting.phase_sentence(run.state),
         steps_words=lambda run: presenting.steps_words(run.state),
+        warning=warning,
+        place_words=lambda run: place_words(run.state.queue),
         time_cell=lambda run: presenting.time_cell(run.state),
         moment_words=presenting.moment_words,
         sparkline=presenting.sparkline,

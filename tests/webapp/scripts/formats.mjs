@@ -9,6 +9,9 @@ const at = Date.parse("2026-01-02T03:04:05.000Z");
 const functions = {
   ...formats.FORMATS,
   time_left: formats.timeLeft,
+  ordinal: formats.ordinal,
+  countdown: formats.countdown,
+  silence: formats.silence,
   percent: ([part, whole]) => formats.percent(part, whole),
   age: (stamp) => formats.age(stamp, at),
 };
@@ -30,6 +33,7 @@ for (const { state, ...expected } of cases.states) {
     percent_words: runstate.percentWords(share),
     phase: runstate.phaseSentence(state, looks),
     steps: runstate.stepsWords(state),
+    place: runstate.placeWords(state),
     time: runstate.timeCell(state),
   }, expected, JSON.stringify(state));
 }

@@ -37,7 +37,7 @@ from trainer.export import csv_text, export_csv
 )
 @click.option(
     "--checkpoint",
-    metavar="latest|best|epoch-N",
+    metavar="latest|best|epoch-N|step-N",
     help="Which weights; csv has none. [default: latest]",
 )
 def export_command(

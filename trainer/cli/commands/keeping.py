@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -14,7 +15,11 @@ from trainer.errors import UsageError
 from trainer.runs import Run
 
 
-@command("annotate", "annotate --run-id latest --name 'first try' --tag baseline")
+@command(
+    "annotate",
+    "annotate --run-id latest --name 'first try' --tag baseline",
+    "annotate --run-id latest --pin-checkpoint best",
+)
 @run_id_option()
 @click.option("--name", metavar="N", help="New name; '' takes the name away.")
 @click.option("--tag", "tags", metavar="T", multiple=True, help="Tag to add; may be repeated.")
@@ -22,6 +27,20 @@ from trainer.runs import Run
 @click.option("--notes", metavar="TEXT", help="New notes; '' takes them away.")
 @click.option("--archive/--unarchive", "archived", default=None, help="Hide from the list, or not.")
 @click.option("--pin/--unpin", "pinned", default=None, help="Keep at the top of the list, or not.")
+@click.option(
+    "--pin-checkpoint",
+    "pins",
+    metavar="NAME",
+    multiple=True,
+    help="Keep this checkpoint for good, as step-N; may be repeated.",
+)
+@click.option(
+    "--unpin-checkpoint",
+    "unpins",
+    metavar="step-N",
+    multiple=True,
+    help="Let go of a pinned checkpoint; may be repeated.",
+)
 def annotate_command(
     session: Session,
     run_id: str,
@@ -31,12 +50,17 @@ def annotate_command(
     notes: str | None,
     archived: bool | None,
     pinned: bool | None,
+    pins: tuple[str, ...],
+    unpins: tuple[str, ...],
 ) -> None:
-    """Change what is said about a run."""
-    if all(value is None for value in (name, notes, archived, pinned)) and not (tags or untags):
+    """Change what is said about a run, and which of its checkpoints are kept for good."""
+    said = (name, notes, archived, pinned)
+    if all(value is None for value in said) and not (tags or untags or pins or unpins):
         raise UsageError("There is nothing to change.", "Give --name, --tag, --notes or another.")
+    found = session.store.resolve(run_id)
+    lines = _pin_and_unpin(session, found, pins, unpins)
     run = session.store.annotate(
-        session.store.resolve(run_id),
+        found,
         name=name,
         add_tags=tags,
         remove_tags=untags,
@@ -44,7 +68,20 @@ def annotate_command(
         pinned=pinned,
         archived=archived,
     )
-    session.report(run.as_dict(), [f"Run {run.run_id} is now {described(run)}."])
+    session.report(run.as_dict(), [*lines, f"Run {run.run_id} is now {described(run)}."])
+
+
+def _pin_and_unpin(
+    session: Session, run_id: str, pins: Sequence[str], unpins: Sequence[str]
+) -> list[str]:
+    lines = []
+    for name in pins:
+        kept_as = session.store.pin_checkpoint(run_id, name)
+        lines.append(f"The checkpoint '{name}' is kept for good as '{kept_as}'.")
+    for name in unpins:
+        session.store.unpin_checkpoint(run_id, name)
+        lines.append(f"The checkpoint '{name}' is not kept any more.")
+    return lines
 
 
 def described(run: Run) -> str:

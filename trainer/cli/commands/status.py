@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from trainer.cli.describe import gpu_lines, run_detail, run_table
+from trainer.cli.describe import gpu_lines, run_detail, run_table, warning_lines
 from trainer.cli.live import screen
 from trainer.cli.options import command, run_id_option
 from trainer.cli.output import commands_to_try, screen_width
@@ -17,13 +17,13 @@ from trainer.errors import UsageError
 from trainer.runs import Run
 from trainer.telemetry import Nvml
 
-WATCH_SECONDS = 2.0
+WATCH_SECONDS = 1.0
 _PAGE = 1000
 
 
 @command("status", "status", "status --run-id latest --watch", "status --json")
 @run_id_option(required=False)
-@click.option("--watch", is_flag=True, help="Refresh every two seconds; Ctrl+C ends.")
+@click.option("--watch", is_flag=True, help="Refresh every second; Ctrl+C ends.")
 @click.option("--status", metavar="STATUS", help="Only runs with this status, or 'active'.")
 @click.option("--tag", metavar="T", help="Only runs that carry this tag.")
 @click.option("--archived", is_flag=True, help="The archived runs instead of the others.")
@@ -83,7 +83,7 @@ def run_list(session: Session, runs: list[Run], limit: int, nvml: Nvml) -> list[
     lines = run_table(runs[:limit], screen_width())
     if len(runs) > limit:
         lines.append(f"… and {len(runs) - limit:,} more (--limit N shows more)")
-    return [*lines, *gpu_lines(nvml.read())]
+    return [*lines, *warning_lines(runs[:limit]), *gpu_lines(nvml.read())]
 
 
 def no_runs(session: Session) -> list[str]:

@@ -12,6 +12,8 @@ from trainer.cli.output import commands_to_try, note, say, screen_width
 from trainer.cli.session import PROGRAM, Session
 from trainer.cli.settings import config_options, load, shortcut_layers, shortcut_options
 from trainer.errors import UsageError
+from trainer.queueing import place_words
+from trainer.store.checkpoints import any_checkpoint
 
 if TYPE_CHECKING:
     from trainer.config import Config
@@ -21,6 +23,13 @@ follow_option = click.option(
     "--follow",
     is_flag=True,
     help="Stay and show progress; Ctrl+C stops the run. The exit status is the run's.",
+)
+
+
+now_anyway_option = click.option(
+    "--now-anyway",
+    is_flag=True,
+    help="Start even if the device is busy, instead of waiting for its turn.",
 )
 
 
@@ -48,6 +57,7 @@ dry_run_option = click.option(
     metavar="N",
     help="Training processes; this version trains in 1.",
 )
+@now_anyway_option
 @follow_option
 @dry_run_option
 @click.option("--more-epochs", hidden=True)
@@ -58,12 +68,15 @@ def train_command(
     name: str | None,
     tags: tuple[str, ...],
     nproc_per_node: int,
+    now_anyway: bool,
     follow: bool,
     dry_run: bool,
     more_epochs: str | None,
     **shortcuts: Any,
 ) -> int:
     """Start a run in the background, and return at once.
+
+    While another run of the workspace has its device it is queued, and starts by itself.
 
     Settings come from the configuration file, then --set, then the other options; later ones win.
     """
@@ -81,12 +94,16 @@ def train_command(
         session.report(found, estimate_lines(found, screen_width()))
         return 0
     run_id = session.store.create(
-        settings, name=name, tags=tags, command=[PROGRAM, *session.arguments]
+        settings,
+        name=name,
+        tags=tags,
+        command=[PROGRAM, *session.arguments],
+        now_anyway=now_anyway,
     )
     run = session.store.get(run_id)
     session.report({"run_id": run_id}, [])
     tell = note if session.json else say
-    for line in started(session, run_id, settings):
+    for line in started(session, run, settings):
         tell(line)
     return _follow(session, run) if follow else 0
 
@@ -105,24 +122,36 @@ def _belongs_to_resume(session: Session, more_epochs: str) -> UsageError:
     )
 
 
-def started(session: Session, run_id: str, config: Config) -> list[str]:
+def started(session: Session, run: Run, config: Config) -> list[str]:
     """Tell what was started, on what text and why, and what can be done next."""
     from trainer import formats
     from trainer.config import model_shape
 
-    data = session.store.meta(run_id).data
+    data = session.store.meta(run.run_id).data
     shape, training = model_shape(config.model), config.training
     parameters = formats.count(shape.parameters(config.data.vocab_size))
     length = f"{training.epochs} epochs" if training.epochs > 1 else "1 epoch"
     if training.max_steps is not None:
         length += f", at most {training.max_steps:,} steps"
     return [
-        f"Started run {run_id}.",
+        *begun(session, run, f"Started run {run.run_id}."),
         f"It trains up to {parameters} parameters on {data.get('used')} for {length}.",
         *([data["reason"]] if data.get("reason") else []),
-        *expectations(session.store.config(run_id)),
+        *expectations(session.store.config(run.run_id)),
         "",
-        *next_commands(session, run_id),
+        *next_commands(session, run.run_id),
+    ]
+
+
+def begun(session: Session, run: Run, words: str) -> list[str]:
+    """Tell that a run was launched, and of one that waits what it waits for."""
+    place = place_words(run.state.queue)
+    if not place:
+        return [words]
+    now = session.command(f"resume --run-id {run.run_id} --now-anyway")
+    return [
+        f"Run {run.run_id} is queued, {place}: it starts by itself when its turn comes.",
+        f"To start it now all the same: {now}",
     ]
 
 
@@ -172,23 +201,27 @@ def _follow(session: Session, run: Run) -> int:
 @click.option(
     "--from",
     "source",
-    metavar="latest|best|epoch-N",
+    metavar="latest|best|epoch-N|step-N",
     default="latest",
     show_default=True,
     help="Checkpoint to go on from; what came after it is forgotten.",
 )
+@now_anyway_option
 @follow_option
 def resume_command(
-    session: Session, run_id: str, more_epochs: int, source: str, follow: bool
+    session: Session, run_id: str, more_epochs: int, source: str, now_anyway: bool, follow: bool
 ) -> int:
     """Go on with a run that has ended, on the same curve.
 
-    It goes on in the background, and the command returns at once.
+    It goes on in the background, and the command returns at once. With --now-anyway a run that is
+    queued starts at once too.
     """
     found = session.store.resolve(run_id)
-    run = session.store.resume(found, more_epochs=more_epochs, source=source)
+    queued = session.store.get(found).status == "queued"
+    run = session.store.resume(found, more_epochs=more_epochs, source=source, now_anyway=now_anyway)
+    goes_on = f"Run {found} goes on from its checkpoint '{source}', {target(run, more_epochs)}."
     lines = [
-        f"Run {found} goes on from its checkpoint '{source}', {target(run, more_epochs)}.",
+        *begun(session, run, f"Run {found} starts now." if queued else goes_on),
         "",
         *next_commands(session, found),
     ]
@@ -205,20 +238,31 @@ def target(run: Run, more_epochs: int) -> str:
     return f"with {more_epochs} more epoch{'s' if more_epochs > 1 else ''}{steps}"
 
 
-@command("stop", "stop --run-id latest")
+@command("stop", "stop --run-id latest", "stop --run-id latest --deadline 300")
 @run_id_option()
 @click.option("--now", is_flag=True, help="Kill it: what came after its last checkpoint is lost.")
-def stop_command(session: Session, run_id: str, now: bool) -> None:
+@click.option(
+    "--deadline",
+    type=float,
+    metavar="SECONDS",
+    help="Kill it if it has not ended by then.  [default: 60, or more where its steps are long]",
+)
+def stop_command(session: Session, run_id: str, now: bool, deadline: float | None) -> None:
     """Save a checkpoint and end a run."""
-    run = session.store.stop(session.store.resolve(run_id), kill=now)
-    told = {
-        "interrupted": "was killed",
-        "stopping": "is stopping: it saves a checkpoint first",
-    }
-    session.report(
-        run.as_dict(),
-        [f"Run {run.run_id} {told.get(run.status, f'is {run.status}')}.", *_after(session, run)],
-    )
+    found = session.store.resolve(run_id)
+    run = session.store.stop(found, kill=now, deadline_seconds=deadline)
+    session.report(run.as_dict(), [f"Run {run.run_id} {_stop_words(run)}.", *_after(session, run)])
+
+
+def _stop_words(run: Run) -> str:
+    """Say where a run stands after it was asked to stop."""
+    if run.status == "interrupted":
+        return "was killed"
+    if run.status != "stopping":
+        return f"is asked to stop; it is {run.status}" if run.active else f"is {run.status}"
+    from trainer.runs import urgent_words
+
+    return "; ".join(["is stopping: it saves a checkpoint first", *urgent_words(run)])
 
 
 def _after(session: Session, run: Run) -> list[str]:
@@ -226,6 +270,6 @@ def _after(session: Session, run: Run) -> list[str]:
     of_run = f"--run-id {run.run_id}"
     if run.active:
         return commands_to_try([("watch", session.command(f"status {of_run}"))])
-    if run.paths.checkpoint("latest").exists():
+    if any_checkpoint(run.paths.checkpoints):
         return commands_to_try([("go on later", session.command(f"resume {of_run}"))])
     return ["It had saved no checkpoint yet, so it cannot go on."]

@@ -19,6 +19,7 @@ from trainer.tui import wording
 from trainer.tui.dialogs.dialog import Dialog, button
 from trainer.tui.dialogs.setting_field import SettingField
 from trainer.tui.dialogs.step_input import StepInput
+from trainer.tui.dialogs.turn_field import TurnField
 from trainer.tui.draft import (
     BASIC_SETTINGS,
     Base,
@@ -69,6 +70,7 @@ class NewRunDialog(Dialog):
             with Horizontal(classes="field"):
                 yield Label("more settings")
                 yield TextArea(id="more", compact=True, placeholder="section.key = value")
+            yield TurnField()
         yield Static(id="explanation", markup=False)
         yield Static(id="summary", markup=False)
 
@@ -162,7 +164,15 @@ class NewRunDialog(Dialog):
             return
         name = self.query_one("#run-name", Input).value.strip() or None
         tags = parse_tags(self.query_one("#run-tags", Input).value)
-        self.perform(partial(start_run, self._store, config, name, tags), "Starting …")
+        operation = partial(
+            start_run,
+            self._store,
+            config,
+            name,
+            tags,
+            now_anyway=self.query_one(TurnField).now_anyway,
+        )
+        self.perform(operation, "Starting …")
 
     def tell(self, error: TrainerError) -> None:
         """Mark a refusal at its field where it has one."""
@@ -172,11 +182,17 @@ class NewRunDialog(Dialog):
             super().tell(error)
 
 
-def start_run(store: RunStore, config: Config, name: str | None, tags: list[str]) -> Outcome:
+def start_run(
+    store: RunStore, config: Config, name: str | None, tags: list[str], *, now_anyway: bool = False
+) -> Outcome:
     """Start a run.
 
     Raises:
         TrainerError: the text cannot be trained on, or the device is not here.
     """
-    run_id = store.create(config, name=name, tags=tags, command=command_line(config, name, tags))
-    return Outcome(f"{name or run_id} is started.", run_id)
+    command = command_line(config, name, tags)
+    if now_anyway:
+        command.append("--now-anyway")
+    run_id = store.create(config, name=name, tags=tags, command=command, now_anyway=now_anyway)
+    run = store.get(run_id)
+    return Outcome(wording.start_words(run, f"{run.title} is started."), run_id)

@@ -14,6 +14,7 @@ from trainer.runs import Run, RunStore
 from trainer.tui import wording
 from trainer.tui.dialogs.dialog import Dialog, button
 from trainer.tui.dialogs.step_input import StepInput
+from trainer.tui.dialogs.turn_field import TurnField
 from trainer.tui.operations import Outcome
 from trainer.tui.watching import Glimpse
 
@@ -43,6 +44,7 @@ class ResumeDialog(Dialog):
                 allow_blank=False,
                 compact=True,
             )
+        yield TurnField()
         yield Static(id="consequence", markup=False)
 
     def compose_buttons(self) -> Iterable[Widget]:
@@ -70,18 +72,38 @@ class ResumeDialog(Dialog):
     @on(Button.Pressed, "#resume")
     def resume(self) -> None:
         """Give the run a new process."""
-        operation = partial(resume_run, self._store, self._target, self._epochs, self._source)
+        operation = partial(
+            resume_run,
+            self._store,
+            self._target,
+            self._epochs,
+            self._source,
+            now_anyway=self.query_one(TurnField).now_anyway,
+        )
         self.perform(operation, "Starting …")
 
 
-def resume_run(store: RunStore, target: Run, more_epochs: int, source: str) -> Outcome:
+def resume_run(
+    store: RunStore, target: Run, more_epochs: int, source: str, *, now_anyway: bool = False
+) -> Outcome:
     """Give a run a new process that goes on from a checkpoint.
 
     Raises:
         ConflictError: it is active, or complete and no epochs were added.
         NotFoundError: there is no such checkpoint.
     """
-    run = store.resume(target.run_id, more_epochs=more_epochs, source=source)
+    run = store.resume(target.run_id, more_epochs=more_epochs, source=source, now_anyway=now_anyway)
     noun = "epoch" if more_epochs == 1 else "epochs"
     added = f", {more_epochs:,} more {noun}" if more_epochs else ""
-    return Outcome(f"{run.title} goes on from {source}{added}.", run.run_id)
+    started = f"{run.title} goes on from {source}{added}."
+    return Outcome(wording.start_words(run, started), run.run_id)
+
+
+def start_now(store: RunStore, target: Run) -> Outcome:
+    """Let a queued run begin before its turn.
+
+    Raises:
+        ConflictError: it is not queued.
+    """
+    run = store.start_now(target.run_id)
+    return Outcome(wording.start_words(run, f"{run.title} starts now."), run.run_id)

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import Button, Label
 
-from trainer.runs import Run, RunStore
+from trainer.runs import Run, RunStore, urgent_words
 from trainer.tui.dialogs.dialog import Dialog, button
 from trainer.tui.operations import Outcome
 
@@ -57,7 +57,8 @@ def stop_run(store: RunStore, target: Run, *, kill: bool = False) -> Outcome:
     """
     run = store.stop(target.run_id, kill=kill)
     if run.active:
-        return Outcome(f"{run.title} is asked to stop; it saves a checkpoint first.", run.run_id)
+        told = "; ".join(["it saves a checkpoint first", *urgent_words(run)])
+        return Outcome(f"{run.title} is asked to stop: {told}.", run.run_id)
     word = "killed" if kill else "stopped"
     advice = " Press u to resume it." if store.checkpoints(run.run_id) else ""
     return Outcome(f"{run.title} was {word}.{advice}", run.run_id)
