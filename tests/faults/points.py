@@ -79,7 +79,7 @@ def _points() -> Iterator[Point]:
         *_at(SAMPLE, 1, 3),
         *_at(TOKEN, 10, 11),
         *_at(SAVE, 3, 6),
-        *_at(SERIALISE, 1, 4),
+        *_at(SERIALISE, 2, 4),
         *_at(SYNC, 1, 9, about=CHECKPOINTS),
         *_at(PUBLISH, 1, 2, 5, 6, about="/latest.pt"),
         *_at(PUBLISH, 1, 2, about="/best.pt"),
@@ -106,9 +106,9 @@ def _points() -> Iterator[Point]:
 def _repeated() -> Iterator[Point]:
     """Interruptions of a run that was interrupted before."""
     stop_evaluating = Fate("stop", SCORE, 5)
-    for fate in (*_at(EVALUATED, 1), *_at(SAMPLE, 1), *_at(SAVE, 1)):
+    for fate in (*_at(EVALUATED, 1), *_at(SAMPLE, 1), *_at(SERIALISE, 1), *_at(SAVE, 1)):
         name = f"stop evaluating, then {name_of(fate)}"
-        yield Point(name, "everything", (stop_evaluating, fate), in_short=fate.function == SAVE)
+        yield Point(name, "everything", (stop_evaluating, fate), in_short=fate in SHORT)
     thrice = (Fate("kill", RECORD, 7), Fate("kill", MICRO_BATCH, 6), Fate("stop", RECORD, 9))
     yield Point("three in a row", "everything", thrice, in_short=True)
     for fate in (*_at(LOAD, 1), *_at(RESTORE, 1), *_at(CUT, 1), *_at(REHEARSE, 1)):
@@ -127,6 +127,7 @@ SHORT = (
     Fate("kill", SAMPLE, 3),
     Fate("kill", PUBLISH, 6, False, "/latest.pt"),
     Fate("kill", PUBLISH, 3, False, "/best.pt"),
+    Fate("kill", SERIALISE, 1),
     Fate("stop", MICRO_BATCH, 8),
 )
 """Fates that even the short tests try."""

@@ -174,7 +174,7 @@ def test_many_notes_leave_the_chart_its_room(app: PlayedApp, make_run: MakeRun) 
 
     async def story(pilot: TuiPilot) -> None:
         await shown(pilot, "…  5 shows all")
-        assert app.main.query_one("#run-header").size.height == 2
+        await until(pilot, lambda: app.main.query_one("#run-header").size.height == 2)
         await pilot.press("5")
         await shown(pilot, "note 0.")
         await pilot.resize_terminal(80, 40)
