@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from tests.texts import tiny_config, write_text
+from trainer import worker
 from trainer.config import Config
 from trainer.errors import ConflictError, DeviceError, UsageError
 from trainer.runs import Run, RunStore
 from trainer.store import process
+from trainer.store.recorder import PEN
 
 PATIENCE_SECONDS = 90.0
 
@@ -213,3 +216,23 @@ def test_two_data_loading_processes_leave_with_the_run(store: RunStore, text: Pa
     killed_at = time.monotonic()
     assert wait_for(store, run_id, ended).status == "interrupted"
     assert time.monotonic() - killed_at < PATIENCE_SECONDS / 3
+
+
+def test_a_worker_ends_when_nothing_is_written_down_any_more(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+
+    def fail(name: str) -> None:
+        thread = threading.Thread(name=name)
+        error = RuntimeError("an ink blot")
+        worker.end_without_pen(
+            threading.ExceptHookArgs((RuntimeError, error, error.__traceback__, thread))
+        )
+
+    fail("telemetry")
+    assert ended == []
+    fail(PEN)
+    assert ended == [1]
+    assert capfd.readouterr().err.endswith("RuntimeError: an ink blot\n")

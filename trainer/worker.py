@@ -14,6 +14,7 @@ import logging
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from trainer.store.files import read_record, write_record
 from trainer.store.lock import RunLock
 from trainer.store.oom import read_oom_kills
 from trainer.store.queue import Place, Queue
-from trainer.store.recorder import Recorder
+from trainer.store.recorder import PEN, Recorder
 from trainer.store.records import ACTIVE, ErrorRecord, State
 from trainer.store.truth import PROCESS_BEGINS
 from trainer.store.workspace import RunPaths, Workspace
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train the run named by the arguments and return the exit status."""
     assignment = _read_arguments(arguments)
     faulthandler.enable()
+    threading.excepthook = end_without_pen
     with contextlib.suppress(OSError):  # A full disk.
         sys.stderr.write(PROCESS_BEGINS.format(pid=os.getpid()) + "\n")
     stop = StopFlag(assignment.paths.stop_request)
@@ -69,6 +71,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Everything is written; taking torch down takes a while, and nobody need wait for that.
         assignment.lock.release()
         _leave_queue(assignment.place)
+
+
+def end_without_pen(failure: threading.ExceptHookArgs) -> None:
+    """End the process when the thread that writes everything down has failed unexpectedly.
+
+    Training that nobody records would be lost work that looks alive; its checkpoints are there.
+    """
+    if failure.thread is None or failure.thread.name != PEN or failure.exc_value is None:
+        threading.__excepthook__(failure)
+        return
+    sys.__excepthook__(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _leave_queue(place: Place) -> None:

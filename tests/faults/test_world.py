@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import select
@@ -80,8 +81,9 @@ def write_through(
     recorder.flush()
     owner, name = SITES[site]
     fault = NoSpace(getattr(owner, name), failing)
-    replacement = fault if not isinstance(owner, type) else lambda *given: fault(*given)
-    patched.setattr(owner, name, replacement)
+    # Only a function becomes a method where it is put into a class.
+    as_method = functools.partialmethod(fault) if isinstance(owner, type) else fault
+    patched.setattr(owner, name, as_method)
     recorder.trouble("checkpoint", "Told at every look while it lasts.")
     for step in (1, 2, 9, 3, 4):
         recorder.add("points", point_row(step))

@@ -29,6 +29,9 @@ from trainer.store.workspace import RunPaths
 
 log = logging.getLogger(__name__)
 
+PEN = "recorder"
+"""The name of the thread that writes."""
+
 FLUSH_SECONDS = 0.4
 HEARTBEAT_SECONDS = 1.0
 CLOSING_SECONDS = 30.0
@@ -75,7 +78,7 @@ class Recorder:
         self._writer: MetricsWriter | None = self._opened()
         self._sitting: dict[str, Any] = self._begin_sitting(self._writer)
         self._state_written_at = 0.0
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=PEN, daemon=True)
         self._thread.start()
 
     # ------------------------------------------------------------------ what the loop calls

@@ -196,7 +196,8 @@ def _follow(session: Session, run: Run) -> int:
     type=click.IntRange(0, 100_000),
     default=0,
     metavar="N",
-    help="Epochs to add; the learning rate warms up and decays once more.",
+    help="Epochs to add. The learning rate goes on from where it stood, warms up from there to its "
+    "full height and decays to the new end; it never jumps.",
 )
 @click.option(
     "--from",
