@@ -195,8 +195,9 @@ def test_a_resumed_run_waits_too_and_a_killed_one_says_who_asked_for_it(
     resumed = store.resume(run_id)
     assert resumed.state.queue is not None
     assert resumed.state.queue.ahead == ["first"]
-    with pytest.raises(ConflictError, match="already active"):
+    with pytest.raises(ConflictError, match="already active") as refused:
         store.resume(run_id)
+    assert "--now-anyway" in refused.value.hint
     wait_for(store, run_id, waits)
     store.stop(run_id, kill=True)
     killed = wait_for(store, run_id, ended)

@@ -237,10 +237,20 @@ def owned_elsewhere(paths: RunPaths) -> ConflictError:
     """Name the process that owns a run: whoever took its lock, or else whoever writes of it."""
     owner = holder(paths.lock, SIGNATURE_PATIENCE_SECONDS) or _writer(paths)
     who = f"process {owner.pid}" if owner else "another process"
-    return ConflictError(
-        f"Run {paths.run_id} is already active: {who} owns it.",
-        f"Watch it with 'llm-trainer status --run-id {paths.run_id}', or stop it first.",
-    )
+    way_out = f"Watch it with 'llm-trainer status --run-id {paths.run_id}', or stop it first."
+    if _is_queued(paths):
+        way_out = (
+            "It waits for its device and starts by itself; to start it at once: "
+            f"llm-trainer resume --run-id {paths.run_id} --now-anyway."
+        )
+    return ConflictError(f"Run {paths.run_id} is already active: {who} owns it.", way_out)
+
+
+def _is_queued(paths: RunPaths) -> bool:
+    try:
+        return read_record(paths.state, State).queue is not None
+    except (OSError, StoreError):
+        return False
 
 
 def _writer(paths: RunPaths) -> ProcessRecord | None:
