@@ -26,6 +26,7 @@ NAMES = (
     "scoring",
     "generation",
     "overhead",
+    "saving",
     "memory",
     "eta",
     "efficiency",

@@ -64,7 +64,11 @@ class NoRecorder:
     def nothing(self, *_: Any, **__: Any) -> None:
         """Do nothing."""
 
-    add = event = notice = cut_after = flush = close = nothing
+    add = event = notice = trouble = unwritten = cut_after = close = nothing
+
+    def flush(self, *_: float) -> bool:
+        """Say that all is written."""
+        return True
 
 
 def measure(options: Options) -> list[Figure]:

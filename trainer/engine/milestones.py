@@ -16,6 +16,7 @@ from trainer.engine.timing import evaluation_seconds_left
 from trainer.engine.trainee import Job, Standing, Trainee
 from trainer.inference.request import GenerationSettings
 from trainer.store.records import Progress, now
+from trainer.store.space import WAITING_FOR_SPACE
 
 
 def evaluate_and_keep(job: Job, trainee: Trainee) -> bool:
@@ -79,8 +80,9 @@ def _note_smaller_batch(job: Job, trainee: Trainee, windows_at_once: int) -> Non
     """Keep to a batch for which there was memory."""
     if windows_at_once < trainee.windows_at_once:
         job.recorder.notice(
-            f"There was not enough memory to evaluate {trainee.windows_at_once:,} sequences at a "
-            f"time: from here on it is {windows_at_once:,}.",
+            f"At step {trainee.standing.step:,} there was not enough memory to evaluate "
+            f"{trainee.windows_at_once:,} sequences at a time: it went on with "
+            f"{windows_at_once:,}.",
             kind="memory",
             level="warning",
             step=trainee.standing.step,
@@ -150,7 +152,7 @@ def save(job: Job, trainee: Trainee) -> None:
 def _save(job: Job, trainee: Trainee, names: Sequence[str] = ()) -> None:
     phase(job, "saving", trainee)
     standing = replace(trainee.standing, elapsed_seconds=trainee.elapsed_seconds())
-    trainee.saver.save(_payload(trainee, standing), names)
+    trainee.saver.save(payload(trainee, standing), names)
 
 
 def saved_at_last(job: Job, trainee: Trainee, give_up: Callable[[], bool]) -> bool:
@@ -165,12 +167,13 @@ def saved_at_last(job: Job, trainee: Trainee, give_up: Callable[[], bool]) -> bo
     phase(job, "saving", trainee)
 
     def waiting() -> None:
-        phase(job, "waiting for free space", trainee)
+        phase(job, WAITING_FOR_SPACE, trainee)
+        job.recorder.update(eta_seconds=None)
 
     return trainee.saver.finish(waiting, give_up)
 
 
-def _payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
+def payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
     """Everything that generation and a resumed run need, as plain values and tensors."""
     result = trainee.last_evaluation
     return {
