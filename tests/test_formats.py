@@ -9,6 +9,10 @@ import pytest
 from trainer import formats
 
 
+def test_a_time_in_a_sentence_has_no_milliseconds() -> None:
+    assert formats.moment("2026-01-02T03:04:05.678Z") == "2026-01-02 03:04:05 UTC"
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [
@@ -89,3 +93,16 @@ def test_percent_stays_between_0_and_100() -> None:
     assert formats.percent(11, 10) == 100.0
     assert formats.percent(None, 10) is None
     assert formats.percent(1, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("spans", "words"),
+    [
+        ([(7, 7)], "step 7"),
+        ([(401, 465)], "steps 401 to 465"),
+        ([(1, 1), (3, 5), (1100, 1149)], "steps 1, 3 to 5 and 1,100 to 1,149"),
+        ([(1, 1), (3, 3), (5, 6), (9, 12)], "8 steps between 1 and 12"),
+    ],
+)
+def test_steps_in_words(spans: list[tuple[int, int]], words: str) -> None:
+    assert formats.steps(spans) == words

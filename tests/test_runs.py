@@ -13,10 +13,18 @@ import msgspec
 import pytest
 
 from tests.conftest import MakeRun
+from tests.store.test_checkpoints import checkpoint as a_checkpoint
 from trainer import config as configuration
 from trainer.config import Config, assignments, build
 from trainer.errors import ConflictError, NotFoundError, UsageError
-from trainer.runs import RunStore, extended, phase_words, progress_percent, tail, warning
+from trainer.runs import (
+    RunStore,
+    extended,
+    phase_words,
+    progress_percent,
+    tail,
+    warning,
+)
 from trainer.store import process
 from trainer.store.files import write_record
 from trainer.store.lock import RunLock
@@ -137,11 +145,28 @@ def test_what_is_advised_depends_on_whether_there_is_a_checkpoint(
 ) -> None:
     run = make_run(status="running")
     assert run.state.error is not None
-    assert "no checkpoint yet" in run.state.error.hint
+    assert run.state.error.hint == (
+        "It had done no step that was saved. To start it anew: llm-trainer train --config "
+        f"{run.paths.config}"
+    )
     with_checkpoint(run.paths.checkpoints)
     error = store.get(run.run_id).state.error
     assert error is not None
-    assert "Resume the run" in error.hint
+    assert error.hint == (
+        "Resume the run to go on from its last checkpoint; worker.log may say more."
+    )
+
+
+def test_a_run_that_was_ended_as_asked_sends_nobody_to_the_log(
+    store: RunStore, make_run: MakeRun
+) -> None:
+    run = make_run(status="running")
+    with_checkpoint(run.paths.checkpoints)
+    write_stop_request(run.paths, StopRequest.made_now(0.0, "request"))
+    error = store.get(run.run_id).state.error
+    assert error is not None
+    assert error.message.endswith("was ended at once, as was asked for.")
+    assert error.hint == "Resume the run to go on from its last checkpoint."
 
 
 def test_a_run_that_was_killed_on_request_says_so(store: RunStore, make_run: MakeRun) -> None:
@@ -229,6 +254,21 @@ def test_a_complete_run_asks_for_more_epochs(store: RunStore, make_run: MakeRun)
         store.resume(run.run_id)
 
 
+def test_going_on_from_the_last_step_of_a_complete_run_asks_for_more_epochs_too(
+    store: RunStore, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("trainer.runs.restart_run", lambda *given, **named: asked.append(given[-1]))
+    run = make_run(status="completed", step=20, total_steps=20)
+    with_checkpoint(run.paths.checkpoints)
+    a_checkpoint(run.paths.checkpoints, "best", 20)
+    a_checkpoint(run.paths.checkpoints, "epoch-1", 10)
+    with pytest.raises(ConflictError, match="'best' is of that step"):
+        store.resume(run.run_id, source="best")
+    store.resume(run.run_id, source="epoch-1")
+    assert asked == ["epoch-1"]
+
+
 def test_a_run_without_a_checkpoint_cannot_be_resumed(store: RunStore, make_run: MakeRun) -> None:
     with pytest.raises(NotFoundError, match="no checkpoint 'latest'"):
         store.resume(make_run(status="failed").run_id)
@@ -310,7 +350,9 @@ def test_a_deleted_run_can_be_brought_back(store: RunStore, make_run: MakeRun) -
     store.delete(run.run_id)
     assert store.list().total == 0
     assert not run.paths.checkpoints.exists()
-    assert store.restore(run.run_id).title == "dear"
+    restored = store.restore(run.run_id)
+    assert restored is not None
+    assert restored.title == "dear"
     assert [c.name for c in store.checkpoints(run.run_id)] == ["latest"]
 
 
@@ -397,6 +439,11 @@ def test_what_a_list_must_not_hide(make_run: MakeRun) -> None:
     run = make_run()
     assert warning(run) is None
     assert warning(replace(run, trouble="No space.")) == ("cannot be written", "No space.")
+    owner = msgspec.structs.replace(run.state, process=process.identify(os.getpid()))
+    assert warning(replace(run, state=owner, trouble="No space.", paused=True)) == (
+        "paused",
+        f"paused by kill -STOP; kill -CONT {os.getpid()} lets it go on",
+    )
     assert warning(replace(run, damage=("Name is lost.",))) == ("damaged", "Name is lost.")
     error = ErrorRecord(kind="store", message="It is damaged.", hint="Resume it.")
     damaged = replace(run, state=msgspec.structs.replace(run.state, error=error))

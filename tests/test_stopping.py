@@ -12,17 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from flask.testing import FlaskClient
 
 from tests.conftest import MakeRun
 from trainer import deadline
 from trainer.errors import ConflictError, StoreError
-from trainer.runs import Run, RunStore
+from trainer.runs import Run, RunStore, status_word, urgent_words
 from trainer.stopping import StopFlag, StopRequested
-from trainer.store import process
+from trainer.store import process, stop_request
 from trainer.store.lock import RunLock
 from trainer.store.records import ProcessRecord
-from trainer.store.stop_request import StopRequest, read_stop_request, write_stop_request
+from trainer.store.stop_request import (
+    StopRequest,
+    read_stop_request,
+    release_reserve,
+    reserve_stop_request,
+    write_stop_request,
+)
+from webapp import create_app
 
 
 @pytest.fixture
@@ -187,11 +196,8 @@ def test_killing_leaves_word_of_why(store: RunStore, run: Run, stubborn: Stubbor
 def test_a_full_disk_does_not_keep_a_run_from_being_asked(
     store: RunStore, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     sent: list[int] = []
-    monkeypatch.setattr(deadline, "write_stop_request", full)
+    monkeypatch.setattr(deadline, "write_stop_request", full_disk)
     monkeypatch.setattr(deadline, "_start", lambda *_: None)
     monkeypatch.setattr(
         "trainer.deadline.process.send_signal", lambda record, _: sent.append(record.pid)
@@ -200,6 +206,86 @@ def test_a_full_disk_does_not_keep_a_run_from_being_asked(
     store.stop(run.run_id)
     assert run.state.process is not None
     assert sent == [run.state.process.pid]
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_on_a_full_disk_a_request_takes_the_place_reserved_for_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve_stop_request(run.paths)
+    assert run.paths.stop_reserve.stat().st_blocks > 0
+    monkeypatch.setattr(stop_request, "write_record", full_disk)
+    asked = StopRequest.made_now(8.0)
+    for request in (asked, msgspec.structs.replace(asked, killed_for="deadline"), asked):
+        write_stop_request(run.paths, request)
+        assert read_stop_request(run.paths) == request
+        assert run.paths.stop_request.stat().st_size == stop_request.RESERVE_BYTES
+    assert not run.paths.stop_reserve.exists()
+
+
+def test_on_a_full_disk_a_request_takes_the_place_of_the_one_before(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = StopRequest.made_now(8.0)
+    write_stop_request(run.paths, asked)
+    monkeypatch.setattr(stop_request, "write_record", full_disk)
+    write_stop_request(run.paths, msgspec.structs.replace(asked, killed_for="deadline"))
+    told = read_stop_request(run.paths)
+    assert told is not None
+    assert (told.killed_for, told.deadline_seconds) == ("deadline", 8.0)
+
+
+def test_without_a_reserve_a_full_disk_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_request, "write_record", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_stop_request(run.paths, StopRequest.made_now(8.0))
+    assert not run.paths.stop_request.exists()
+
+
+def test_a_reserve_is_made_again_over_the_one_of_a_dead_run_and_given_back(run: Run) -> None:
+    for _ in range(2):
+        reserve_stop_request(run.paths)
+    assert run.paths.stop_reserve.stat().st_size == stop_request.RESERVE_BYTES
+    for _ in range(2):
+        release_reserve(run.paths)
+    assert not run.paths.stop_reserve.exists()
+
+
+# ---------------------------------------------------------------------- held up by SIGSTOP
+
+
+def test_a_run_held_by_sigstop_is_told_as_paused_at_once_and_as_nothing_else(
+    store: RunStore, make_run: MakeRun, stubborn: Stubborn
+) -> None:
+    paused_words = f"paused by kill -STOP; kill -CONT {stubborn.record.pid} lets it go on"
+    run = make_run(
+        status="running",
+        process=stubborn.record,
+        eta_seconds=17.0,
+        heartbeat_uptime_seconds=time.monotonic() - 60,
+    )
+    assert not run.paused
+    os.kill(stubborn.record.pid, signal.SIGSTOP)
+    # The parent is told when its child has stopped.
+    os.waitpid(stubborn.record.pid, os.WUNTRACED)
+    seen = store.get(run.run_id)
+    assert (seen.status, status_word(seen), seen.silent_seconds) == ("running", "paused", None)
+    assert seen.state.eta_seconds is None
+    assert urgent_words(seen) == [paused_words]
+    assert seen.as_dict()["paused"] is True
+    assert paused_words in client_of(store).get(f"/runs/{run.run_id}").text
+    assert ">paused</span>" in client_of(store).get("/").text
+    os.kill(stubborn.record.pid, signal.SIGCONT)
+    os.waitpid(stubborn.record.pid, os.WCONTINUED)
+    assert store.get(run.run_id).state.eta_seconds == 17.0
+
+
+def client_of(store: RunStore) -> FlaskClient:
+    settings = {"TESTING": True, "LIVE_IN_BACKGROUND": False}
+    return create_app(store.workspace.home, config=settings).test_client()
 
 
 def test_a_run_of_somebody_else_is_refused_in_a_sentence(

@@ -103,9 +103,11 @@ def test_what_can_be_done_depends_on_where_the_checkpoints_are(
     new = tmp_path / "there" / "runs" / run.run_id
     alone = vanished(run.paths, new)
     assert alone.hint == (
-        f"To resume it there, bring its checkpoints along to {tmp_path}/there/checkpoints/"
-        f"{run.run_id}."
+        f"To resume it, move it back to {run.paths.folder}, or bring its checkpoints along to "
+        f"{tmp_path}/there/checkpoints/{run.run_id}."
     )
+    no_home = vanished(run.paths, tmp_path / "attic" / run.run_id)
+    assert no_home.hint == f"To resume it, move it back to {run.paths.folder}."
     checkpoint = tmp_path / "there" / "checkpoints" / run.run_id / "latest.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()

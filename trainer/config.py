@@ -580,10 +580,23 @@ def load_stored(path: Path) -> Config:
     """Read the configuration with which a run was made, maybe by an older version.
 
     Raises:
-        UsageError: the file cannot be read as TOML.
+        UsageError: the file cannot be read as TOML, or is only a part of one.
         ConfigurationError: one or more settings are wrong, or of a newer version.
     """
-    return build(Layer("an older version", BEFORE), read_file(path))
+    layer = read_file(path)
+    # Nothing may take the place of settings that were lost: they decide how the run goes on.
+    if missing := SECTIONS.keys() - {key.partition(".")[0] for key in layer.values}:
+        raise UsageError(f"'{path}' is cut short: it lacks [{min(missing)}].")
+    return build(Layer("an older version", BEFORE), layer)
+
+
+def from_checkpoint(values: Mapping[str, Any], source: str) -> Config:
+    """Return the configuration that a checkpoint holds, maybe one of an older version.
+
+    Raises:
+        ConfigurationError: one or more settings are wrong, or of a newer version.
+    """
+    return build(Layer("an older version", BEFORE), Layer(source, values))
 
 
 def build(*layers: Layer) -> Config:

@@ -106,7 +106,7 @@ def _request(
         if worker is None:
             raise
     enforcer = _start(workspace, paths.run_id, worker, request.deadline_uptime_seconds)
-    # On a full disk the signal alone has to do.
+    # Where not even the reserved block is left, the signal alone has to do.
     with suppress(OSError):
         write_stop_request(paths, msgspec.structs.replace(request, enforcer=enforcer))
 

@@ -76,6 +76,12 @@ class NotFoundError(TrainerError):
     http_status = 404
 
 
+class VanishedError(NotFoundError):
+    """A run that was being watched was deleted or moved away."""
+
+    exit_code = 1
+
+
 class ConflictError(TrainerError):
     """The run is already active, or busy, or in a state that does not allow the request."""
 

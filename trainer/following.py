@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from trainer.errors import NotFoundError, VanishedError
 from trainer.runs import Run, RunStore
+from trainer.store.checkpoints import left_behind
 from trainer.store.records import State
 
 
@@ -20,14 +22,28 @@ def looks(
     """Look at a run again and again; the last look is the one at which it has ended.
 
     Raises:
-        NotFoundError: the run was deleted meanwhile.
+        VanishedError: the run was deleted or moved meanwhile.
     """
     while True:
-        run = store.get(run_id)
+        run = look_again(store, run_id)
         yield run
         if not run.active:
             return
         sleep(interval_seconds)
+
+
+def look_again(store: RunStore, run_id: str) -> Run:
+    """Look at a run that was there before.
+
+    Raises:
+        VanishedError: the run was deleted or moved meanwhile.
+    """
+    try:
+        return store.inspect(run_id)
+    except NotFoundError as error:
+        paths = store.workspace.paths(run_id)
+        message = f"Run {run_id} is gone: its folder {paths.folder} was deleted (or moved)."
+        raise VanishedError(message, left_behind(paths)) from error
 
 
 def milestone(state: State) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 ABSENT = "–"
@@ -78,10 +79,30 @@ def time_left(seconds: float | None) -> str:
     return ABSENT if seconds is None else f"{duration(seconds)} left"
 
 
+def plural(number: int, noun: str) -> str:
+    """Write ``1 step`` or ``1,200 steps``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def ordinal(number: int) -> str:
     """Write ``1st``, ``2nd``, ``3rd``, ``11th``."""
     teens = 10 < number % 100 < 20
     return f"{number:,}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def steps(spans: Sequence[tuple[int, int]]) -> str:
+    """Name steps by the first and last of each span: ``step 7``, ``steps 2 to 4 and 9 to 12``.
+
+    More than three spans are only counted, with the first and the last step of all.
+    """
+    if len(spans) > 3:
+        number = sum(last - first + 1 for first, last in spans)
+        return f"{number:,} steps between {spans[0][0]:,} and {spans[-1][1]:,}"
+    words = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in spans]
+    one = len(spans) == 1 and spans[0][0] == spans[0][1]
+    return ("step " if one else "steps ") + " and ".join(
+        filter(None, (", ".join(words[:-1]), words[-1]))
+    )
 
 
 def countdown(seconds: float | None) -> str:
@@ -97,12 +118,22 @@ def silence(seconds: float | None) -> str:
     """Say that a process which lives was not heard of; nothing when it was."""
     if seconds is None:
         return ""
-    return f"no word for {duration(seconds)}; the process lives (stopped or very busy)"
+    return f"no word for {duration(seconds)}; the process lives (very busy, or it hangs)"
+
+
+def paused(pid: int | None) -> str:
+    """Say that a process is held up, and what lets it go on; nothing without one."""
+    return "" if pid is None else f"paused by kill -STOP; kill -CONT {pid} lets it go on"
 
 
 def parse_time(stamp: str) -> datetime:
     """Read an ISO 8601 time stamp in UTC."""
     return datetime.fromisoformat(stamp).astimezone(UTC)
+
+
+def moment(stamp: str) -> str:
+    """Write a time in a sentence: ``2026-01-02 03:04:05 UTC``."""
+    return parse_time(stamp).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def age_seconds(stamp: str, at: datetime | None = None) -> float:

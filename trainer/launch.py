@@ -165,7 +165,7 @@ def restart_run(
     workspace: Workspace,
     paths: RunPaths,
     state: State,
-    config: Config,
+    config: Config | None,
     checkpoint: str,
     *,
     now_anyway: bool = False,
@@ -174,6 +174,9 @@ def restart_run(
 
     It waits until its device is free, unless it is to start now anyway.
 
+    Args:
+        config: None: the one in the run folder is damaged, and the worker restores it.
+
     Raises:
         ConflictError: another process owns the run.
         StoreError: the run folder cannot be written.
@@ -181,7 +184,7 @@ def restart_run(
     lock = _take_over(paths)
     try:
         with _releasing_on_failure(lock):
-            place = _draw_place(workspace, paths.run_id, config, now_anyway)
+            place = _draw_place(workspace, paths.run_id, config or Config(), now_anyway)
             with _releasing_on_failure(place):
                 queued = queued_state(place.standing, workspace)
                 _prepare_restart(paths, msgspec.structs.replace(state, **queued), config)
@@ -215,11 +218,21 @@ def _not_writable(paths: RunPaths, error: OSError) -> StoreError:
     )
 
 
-def _prepare_restart(paths: RunPaths, state: State, config: Config) -> None:
+def _prepare_restart(paths: RunPaths, state: State, config: Config | None) -> None:
     for request in (paths.stop_request, paths.start_request):
         request.unlink(missing_ok=True)
-    replace_file(paths.config, configuration.to_toml(config).encode())
+    if config is None:
+        state = _without_config(paths, state)
+    else:
+        replace_file(paths.config, configuration.to_toml(config).encode())
     write_record(paths.state, _after_damage(paths, state))
+
+
+def _without_config(paths: RunPaths, state: State) -> State:
+    """Make way for a configuration that the worker restores, and say so."""
+    kept = f" The old file is {set_aside(paths.config).name}." if paths.config.exists() else ""
+    told = f"config.toml was missing or damaged and is restored from the checkpoint.{kept}"
+    return msgspec.structs.replace(state, warnings=[*state.warnings, told])
 
 
 def _after_damage(paths: RunPaths, state: State) -> State:
@@ -228,8 +241,8 @@ def _after_damage(paths: RunPaths, state: State) -> State:
         read_record(paths.state, State)
     except (DamagedError, FileNotFoundError):
         kept = f" The old file is {set_aside(paths.state).name}." if paths.state.exists() else ""
-        notice = f"state.json was missing or damaged and was made anew at the resume.{kept}"
-        return msgspec.structs.replace(state, notices=[*state.notices, notice])
+        told = f"state.json was missing or damaged and was made anew at the resume.{kept}"
+        return msgspec.structs.replace(state, warnings=[*state.warnings, told])
     return state
 
 

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ from trainer import config as configuration
 from trainer import formats
 from trainer.annotating import annotations_or_damage, check_annotations
 from trainer.config import Config
+from trainer.damage import config_damage_in_passing, config_way_out, damaged_files
 from trainer.deadline import (
     ask_to_stop,
     check_deadline,
@@ -40,12 +41,13 @@ from trainer.errors import (
 )
 from trainer.launch import create_run, owned_elsewhere, restart_run
 from trainer.listing import check_listing, in_order, matches, position
-from trainer.store import lock
+from trainer.resumption import check_anything_saved, check_steps_left
+from trainer.store import lock, process
 from trainer.store.checkpoints import (
     CHECKPOINT_SOURCES,
     Checkpoint,
-    any_checkpoint,
     is_checkpoint_name,
+    left_behind,
     list_checkpoints,
     pin,
     unpin,
@@ -76,6 +78,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STOP_ACKNOWLEDGE_SECONDS = 1.5
+DELETION_SECONDS = 0.1
+"""What the deletion of a run folder may take."""
 START_SECONDS = 10.0
 """How long a worker may take from its start until it says who it is."""
 KILL_SECONDS = 5.0
@@ -94,8 +98,10 @@ class Run:
     stop: StopRequest | None = None
     trouble: str | None = None
     """What keeps an active run from being written, in a sentence or two."""
+    paused: bool = False
+    """Whether its process is held up by SIGSTOP; then it has no time left that could be told."""
     damage: tuple[str, ...] = ()
-    """What could not be read of it; among the notices of the state too."""
+    """What could not be read of it; among the warnings of the state too."""
 
     @property
     def run_id(self) -> str:
@@ -116,22 +122,31 @@ class Run:
 
     @property
     def silent_seconds(self) -> int | None:
-        """For how long a worker that lives was not heard of, once that is longer than usual."""
-        return silent_seconds(self.state)
+        """For how long a worker that lives was not heard of, once that is longer than usual.
+
+        One that is paused says nothing, and that is no wonder.
+        """
+        return None if self.paused else silent_seconds(self.state)
+
+    @property
+    def paused_pid(self) -> int | None:
+        """The process to let go on, or None for a run that is not paused."""
+        return self.state.process.pid if self.paused and self.state.process else None
 
     def as_dict(self) -> dict[str, Any]:
         """The answer of ``status --json`` and ``GET /api/runs/<id>``.
 
         ``stop`` is the request to end of a run that is stopping; ``silent_seconds`` for how long
-        a worker that lives was not heard of, null while that is as usual; ``trouble`` what keeps
-        an active run from being written, null while nothing does;
+        a worker that lives was not heard of, null while that is as usual; ``paused`` whether its
+        process is held up by SIGSTOP; ``trouble`` what keeps an active run from being written,
+        null while nothing does;
         ``damage`` what could not be read of it.
         """
         answer: dict[str, Any] = msgspec.to_builtins(self.state)
         notes: dict[str, Any] = msgspec.to_builtins(self.annotations)
         stop = None if self.stop is None else self.stop.as_dict()
         told = {"stop": stop, "silent_seconds": self.silent_seconds, "trouble": self.trouble}
-        return answer | notes | told | {"damage": list(self.damage)}
+        return answer | notes | told | {"paused": self.paused, "damage": list(self.damage)}
 
 
 @dataclass(frozen=True)
@@ -152,8 +167,11 @@ class RunStore:
 
     # ------------------------------------------------------------------ looking
 
-    def resolve(self, text: str) -> str:
+    def resolve(self, text: str, *, orphaned: bool = False) -> str:
         """Turn a run id, an unambiguous prefix of one, or ``latest`` into a run id.
+
+        Args:
+            orphaned: a run counts too whose folder is gone while its checkpoints are left.
 
         Raises:
             NotFoundError: there is no such run.
@@ -164,6 +182,8 @@ class RunStore:
             if not ids:
                 raise NotFoundError("There are no runs yet.", "Start one with 'llm-trainer train'.")
             return ids[0]
+        if orphaned:
+            ids += self.workspace.orphaned_ids()
         if text in ids:
             return text
         matches = [run_id for run_id in ids if text and run_id.startswith(text)]
@@ -173,10 +193,7 @@ class RunStore:
                 "Give more of the run id.",
             )
         if not matches:
-            raise NotFoundError(
-                f"There is no run '{text[:80]}' in {self.workspace.home}.",
-                "See 'llm-trainer status' for the runs there are, or name the folder with --home.",
-            )
+            raise self._no_run(text)
         return matches[0]
 
     def get(self, run_id: str) -> Run:
@@ -191,11 +208,13 @@ class RunStore:
         paths = self.workspace.paths(run_id)
         told = self._state(paths)
         annotations, damage = annotations_or_damage(paths)
-        if damage is not None:
-            told = msgspec.structs.replace(told, notices=[*told.notices, damage])
-        stop = read_stop_request(paths) if told.status == "stopping" else None
         told, trouble = _with_trouble(told, paths)
-        return Run(told, annotations, paths, stop, trouble, (damage,) if damage else ())
+        stop = read_stop_request(paths) if told.status == "stopping" else None
+        paused = told.status in ACTIVE and process.is_stopped(told.process)
+        if paused:
+            told = msgspec.structs.replace(told, eta_seconds=None)
+        run = Run(told, annotations, paths, stop, trouble, paused)
+        return _with_damage(run, filter(None, (damage, config_damage_in_passing(paths))))
 
     def _state(self, paths: RunPaths) -> State:
         try:
@@ -207,10 +226,31 @@ class RunStore:
             # The folder is shown elsewhere; in a narrow place it would hide what is wrong.
             problem = error.message.replace(str(paths.state), paths.state.name)
             return rebuilt_state(paths, problem)
-        raise NotFoundError(
-            f"There is no run '{paths.run_id}' in {self.workspace.home}.",
-            "See 'llm-trainer status' for the runs there are.",
+        raise self._no_run(paths.run_id)
+
+    def _no_run(self, text: str) -> NotFoundError:
+        left = left_behind(self.workspace.paths(text)) if is_run_id(text) else ""
+        if left:
+            return NotFoundError(f"The folder of run {text} is gone: deleted, or moved.", left)
+        return NotFoundError(
+            f"There is no run '{text[:80]}' in {self.workspace.home}.",
+            "See 'llm-trainer status' for the runs there are, or name the folder with --home.",
         )
+
+    def inspect(self, run_id: str) -> Run:
+        """Return one run as :meth:`get` does, and say which of its other files are damaged.
+
+        For whoever looks at this one run: it reads more than a list should.
+
+        Raises:
+            NotFoundError, StoreError: as :meth:`get`.
+        """
+        run = self.get(run_id)
+        if not run.paths.state.exists():
+            # Half a folder that is just being deleted is no damaged run.
+            time.sleep(DELETION_SECONDS)
+            run = self.get(run_id)
+        return _with_damage(run, damaged_files(run.paths, run.state))
 
     def list(
         self,
@@ -263,15 +303,21 @@ class RunStore:
         """Return the run's configuration.
 
         Raises:
-            StoreError: it is missing or damaged.
+            DamagedError: it is missing or damaged.
+            StoreError: it holds settings that are wrong, or of a newer version.
         """
-        path = self.workspace.paths(run_id).config
+        paths = self.workspace.paths(run_id)
         try:
-            return configuration.load_stored(path)
-        except (UsageError, ConfigurationError) as error:
+            return configuration.load_stored(paths.config)
+        except UsageError as error:
+            raise DamagedError(
+                f"The configuration of run {run_id} is damaged: {error.message}",
+                config_way_out(paths),
+            ) from error
+        except ConfigurationError as error:
             raise StoreError(
                 f"The configuration of run {run_id} cannot be used: {error.message}",
-                f"Restore {path} from a copy; its checkpoints are not affected.",
+                f"Correct it in {paths.config}; checkpoints are not affected.",
             ) from error
 
     def config_text(self, run_id: str) -> str:
@@ -481,7 +527,7 @@ class RunStore:
             now_anyway: begin at once, whoever has the device; a queued run begins so too.
 
         Raises:
-            ConflictError: the run is active, or is complete and no epochs were added.
+            ConflictError: the run is active, or its last step is done and no epochs were added.
             NotFoundError: there is no such run or checkpoint.
             UsageError: a negative or absurd number of epochs.
         """
@@ -493,30 +539,42 @@ class RunStore:
             raise owned_elsewhere(run.paths)
         if not 0 <= more_epochs <= 100_000:
             raise UsageError(f"more epochs = {more_epochs} is not from 0 to 100000.")
-        if source != "latest" or not any_checkpoint(run.paths.checkpoints):
+        check_anything_saved(run.paths, source)
+        if source != "latest":
             self.checkpoint_path(run_id, source)
-        if run.status == "completed" and not more_epochs and source == "latest":
-            raise ConflictError(
-                f"Run {run_id} is complete: its last step is done.",
-                "Add epochs with --more-epochs N.",
-            )
-        config = extended(self.config(run_id), run.state, more_epochs)
+        if not more_epochs:
+            check_steps_left(run.state, run.paths, source)
+        config = self._config_to_resume(run, more_epochs)
         state = msgspec.structs.replace(
             run.state,
             status="queued",
-            notices=[notice for notice in run.state.notices if notice not in run.damage],
+            warnings=[told for told in run.state.warnings if told not in run.damage],
+            resumed=None,
             phase=None,
             progress=None,
             process=None,
             error=None,
             eta_seconds=None,
             queue=None,
-            epochs=config.training.epochs,
+            epochs=config.training.epochs if config else run.state.epochs,
             total_steps=None if more_epochs else run.state.total_steps,
             updated_at=now(),
         )
         restart_run(self.workspace, run.paths, state, config, source, now_anyway=now_anyway)
         return self.get(run_id)
+
+    def _config_to_resume(self, run: Run, more_epochs: int) -> Config | None:
+        """Return the configuration to go on with; None: the worker reads it in the checkpoint."""
+        try:
+            return extended(self.config(run.run_id), run.state, more_epochs)
+        except DamagedError as error:
+            if more_epochs:
+                way_out = (
+                    "Resume without --more-epochs first, a complete run from an earlier checkpoint "
+                    "(--from): that restores the configuration."
+                )
+                raise StoreError(error.message, way_out) from error
+            return None
 
     def annotate(
         self,
@@ -556,38 +614,49 @@ class RunStore:
     def delete(self, run_id: str) -> None:
         """Put a run and its checkpoints aside in ``.trash`` folders; see :meth:`restore`.
 
-        Runs that were deleted more than a day ago are removed for good.
+        Of a run whose folder is gone the checkpoints are put aside. Runs that were deleted more
+        than a day ago are removed for good.
 
         Raises:
             ConflictError: the run is active.
             StoreError: the run folder cannot be written.
         """
-        run = self.get(run_id)
+        if run_id in self.workspace.orphaned_ids():
+            self._delete_checkpoints(self.workspace.paths(run_id))
+        else:
+            self._delete_run(self.get(run_id))
+        self.empty_trash(older_than_seconds=UNDO_SECONDS)
+
+    def _delete_checkpoints(self, paths: RunPaths) -> None:
+        with _changing(paths):
+            _move(paths.checkpoints, self._trashed(paths.checkpoints))
+
+    def _delete_run(self, run: Run) -> None:
         with _changing(run.paths):
             owned = lock.RunLock.acquire(run.paths.lock, patience_seconds=0.2)
             if run.active or owned is None:
-                raise ConflictError(f"Run {run_id} is active.", "Stop it first, then delete it.")
+                way_out = "Stop it first, then delete it."
+                raise ConflictError(f"Run {run.run_id} is active.", way_out)
             try:
                 _move(run.paths.checkpoints, self._trashed(run.paths.checkpoints))
                 _move(run.paths.folder, self._trashed(run.paths.folder))
             finally:
                 owned.release()
-        self.empty_trash(older_than_seconds=UNDO_SECONDS)
 
-    def restore(self, run_id: str) -> Run:
-        """Bring back a run that was deleted.
+    def restore(self, run_id: str) -> Run | None:
+        """Bring back a run that was deleted; None where only its checkpoints were there to be.
 
         Raises:
             NotFoundError: it is not in the trash.
         """
         paths = self.workspace.paths(run_id)
-        trashed = self._trashed(paths.folder)
-        if not trashed.is_dir():
+        run, checkpoints = self._trashed(paths.folder), self._trashed(paths.checkpoints)
+        if not (run.is_dir() or checkpoints.is_dir()):
             raise NotFoundError(f"There is no deleted run '{run_id}'.")
         with _changing(paths):
-            _move(self._trashed(paths.checkpoints), paths.checkpoints)
-            _move(trashed, paths.folder)
-        return self.get(run_id)
+            _move(checkpoints, paths.checkpoints)
+            _move(run, paths.folder)
+        return self.get(run_id) if paths.folder.is_dir() else None
 
     def empty_trash(self, older_than_seconds: float = 0.0) -> int:
         """Remove deleted runs for good; return how many."""
@@ -659,18 +728,21 @@ def _unreadable(paths: RunPaths, error: StoreError) -> Run:
     return Run(state, Annotations(), paths)
 
 
+def _with_damage(run: Run, found: Iterable[str]) -> Run:
+    """Add what could not be read of a run to what is known of that already."""
+    new = [damage for damage in found if damage not in run.damage]
+    if not new:
+        return run
+    state = msgspec.structs.replace(run.state, warnings=[*run.state.warnings, *new])
+    return replace(run, state=state, damage=(*run.damage, *new))
+
+
 def _with_trouble(state: State, paths: RunPaths) -> tuple[State, str | None]:
-    """Return what is in an active run's way; its worker's last sign of life may stand there."""
+    """Return what is in an active run's way, and its state as far as that is told there."""
     told = read_trouble(paths.trouble) if state.status in ACTIVE else None
     if told is None or told.in_words is None:
         return state, None
-    if (state.heartbeat_uptime_seconds or 0.0) < told.heartbeat_uptime_seconds:
-        state = msgspec.structs.replace(
-            state,
-            heartbeat_at=told.heartbeat_at,
-            heartbeat_uptime_seconds=told.heartbeat_uptime_seconds,
-        )
-    return state, told.in_words
+    return told.over(state), told.in_words
 
 
 @contextmanager
@@ -695,6 +767,16 @@ def _move(source: Path, target: Path) -> None:
     sync_folder(source.parent)
 
 
+def since_word(state: State) -> str:
+    """Say what happened at the time a run was made: it was started, or has only been queued."""
+    return "queued" if state.status == "queued" and state.step is None else "started"
+
+
+def status_word(run: Run) -> str:
+    """Return the status as a list tells it; one that stops has its deadline, paused or not."""
+    return "paused" if run.paused and run.status != "stopping" else run.status
+
+
 def progress_percent(state: State) -> float | None:
     """Return how much of the whole run is done, in percent, or None before training starts."""
     if state.status == "completed":
@@ -716,16 +798,22 @@ def phase_words(state: State) -> str:
 
 
 def warning(run: Run) -> tuple[str, str] | None:
-    """Say in a word, and in full, what a list must not hide: trouble, or files that are damaged."""
+    """Say in a word, and in full, what a list must not hide: a pause, trouble, damage, warnings."""
+    if run.paused:
+        return "paused", formats.paused(run.paused_pid)
     if run.trouble is not None:
         return "cannot be written", run.trouble
     if run.state.error is not None and run.state.error.kind == "store":
         return "damaged", f"{run.state.error.message} {run.state.error.hint}".strip()
-    return ("damaged", run.damage[0]) if run.damage else None
+    if run.damage:
+        return "damaged", run.damage[0]
+    told = run.state.warnings
+    return (formats.plural(len(told), "warning"), " ".join(told)) if told else None
 
 
 def urgent_words(run: Run) -> list[str]:
-    """Tell until when a stopping run is left to end by itself, and that a run is silent."""
+    """Tell until when a stopping run may end by itself, and that one is paused or silent."""
     left = None if run.stop is None else run.stop.seconds_left()
-    told = (formats.countdown(left), formats.silence(run.silent_seconds))
+    paused, silent = formats.paused(run.paused_pid), formats.silence(run.silent_seconds)
+    told = (formats.countdown(left), paused, silent)
     return [words for words in told if words]

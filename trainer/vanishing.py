@@ -15,11 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from trainer.store.checkpoints import any_checkpoint
+from trainer.store.checkpoints import any_checkpoint, left_behind
 from trainer.store.recorder import Recorder
 from trainer.store.records import ErrorRecord
 from trainer.store.whereabouts import Whereabouts
-from trainer.store.workspace import RunPaths
+from trainer.store.workspace import RunPaths, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def vanished(paths: RunPaths, folder: Path | None) -> ErrorRecord:
     """
     if folder is None:
         message = f"The run folder {paths.folder} was deleted while it trained: the process ended."
-        hint = "Its checkpoints, where there are any, were left as they are."
+        hint = left_behind(paths) or "It had no checkpoints."
     elif folder == paths.folder:
         message = f"{paths.lock} was removed or replaced while the run trained: the process ended."
         hint = "Resume the run; run.lock says who owns it and must stay where it is."
@@ -91,15 +91,18 @@ def vanished(paths: RunPaths, folder: Path | None) -> ErrorRecord:
             f"The run folder was moved from {paths.folder} to {folder} while it trained: "
             "the process ended."
         )
-        hint = _after_move(_paths_at(folder, paths.run_id))
+        hint = _after_move(paths, _paths_at(folder, paths.run_id))
     return ErrorRecord(kind="interrupted", message=message, hint=hint)
 
 
-def _after_move(paths: RunPaths) -> str:
-    home = paths.checkpoints.parent.parent
-    if any_checkpoint(paths.checkpoints):
-        return f"Resume it there: llm-trainer resume --home {home} --run-id {paths.run_id}."
-    return f"To resume it there, bring its checkpoints along to {paths.checkpoints}."
+def _after_move(before: RunPaths, now: RunPaths) -> str:
+    home = now.checkpoints.parent.parent
+    back = f"To resume it, move it back to {before.folder}"
+    if now.folder != Workspace(home).paths(now.run_id).folder:
+        return f"{back}."
+    if any_checkpoint(now.checkpoints):
+        return f"Resume it there: llm-trainer resume --home {home} --run-id {now.run_id}."
+    return f"{back}, or bring its checkpoints along to {now.checkpoints}."
 
 
 def _paths_at(folder: Path, run_id: str) -> RunPaths:

@@ -21,16 +21,18 @@ from dataclasses import dataclass
 import msgspec
 
 from trainer import config as configuration
+from trainer.config import Config
 from trainer.errors import StoreError, TrainerError
 from trainer.logs import LineHandler
 from trainer.stopping import StopFlag, StopRequested
 from trainer.store import process
-from trainer.store.files import read_record, write_record
+from trainer.store.files import read_record, replace_file, write_record
 from trainer.store.lock import RunLock
 from trainer.store.oom import read_oom_kills
 from trainer.store.queue import Place, Queue
 from trainer.store.recorder import PEN, Recorder
 from trainer.store.records import ACTIVE, ErrorRecord, State
+from trainer.store.stop_request import release_reserve, reserve_stop_request
 from trainer.store.truth import PROCESS_BEGINS
 from trainer.store.workspace import RunPaths, Workspace
 from trainer.vanishing import Guard
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write_refusal(assignment.paths, error)
         return 1
     finally:
+        release_reserve(assignment.paths)
         # Everything is written; taking torch down takes a while, and nobody need wait for that.
         assignment.lock.release()
         _leave_queue(assignment.place)
@@ -132,6 +135,7 @@ def _begin(assignment: Assignment, stop: StopFlag, train_log: LineHandler) -> Re
         train_log.retry()
         pen.unwritten(assignment.paths.train_log.name, train_log.problem)
 
+    reserve_stop_request(assignment.paths)
     recorder = Recorder(assignment.paths, state, on_tick=look_around)
     recorder.update(
         **_beginning(assignment.place, state),
@@ -188,7 +192,7 @@ def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
             from trainer.engine.loop import train  # Imports torch: seconds.
             from trainer.engine.trainee import Job
 
-            config = configuration.load_stored(assignment.paths.config)
+            config = _configuration(assignment, recorder)
         job = Job(
             config=config,
             paths=assignment.paths,
@@ -215,6 +219,19 @@ def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
     recorder.event(outcome, f"The run is {outcome}.", step=recorder.state.step)
     recorder.close(status=outcome, **ended)
     return 0
+
+
+def _configuration(assignment: Assignment, recorder: Recorder) -> Config:
+    """Read the run's configuration; one that the resume set aside is in the checkpoint too."""
+    path = assignment.paths.config
+    if path.exists() or assignment.checkpoint is None:
+        return configuration.load_stored(path)
+    from trainer.engine.resuming import saved_configuration
+
+    config, name = saved_configuration(assignment.paths, assignment.checkpoint)
+    replace_file(path, configuration.to_toml(config).encode())
+    recorder.event("damaged", f"config.toml was restored from {name}.pt.", level="warning")
+    return config
 
 
 def _stopped_early(state: State) -> str:

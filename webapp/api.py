@@ -128,7 +128,7 @@ def _configured(wanted: NewRun) -> Config:
 @api.get("/api/runs/<name>")
 def get_run(name: str) -> Response:
     """The state of a run, with its name, tags and notes."""
-    return json_answer(find_run(name).as_dict())
+    return json_answer(services().store.inspect(find_run(name).run_id).as_dict())
 
 
 @api.patch("/api/runs/<name>")
@@ -156,8 +156,9 @@ def delete_run(name: str) -> Response:
 
 @api.post("/api/runs/<name>/restore")
 def restore_run(name: str) -> Response:
-    """Bring a deleted run back → its state."""
-    return json_answer(services().store.restore(name).as_dict())
+    """Bring a deleted run back → its state, or only ``{"run_id"}`` where its folder was gone."""
+    run = services().store.restore(name)
+    return json_answer({"run_id": name} if run is None else run.as_dict())
 
 
 @api.post("/api/runs/<name>/stop")

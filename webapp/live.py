@@ -237,7 +237,7 @@ class LiveHub:
         if all(watcher.at_rest(footprint) for watcher in watchers):
             return
         try:
-            with Reading(self._store.get(run_id)) as reading:
+            with Reading(self._store.inspect(run_id)) as reading:
                 for watcher in watchers:
                     self._tell(watcher, reading, footprint)
         except NotFoundError:

@@ -14,6 +14,7 @@ from trainer.queueing import place_words
 from trainer.runs import Run, phase_words, progress_percent
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
+from trainer.store.truth import NOTHING_SAVED
 
 Tone = Literal["quiet", "busy", "active", "good", "warning", "bad"]
 
@@ -53,7 +54,7 @@ STATUS_LOOKS: dict[Status, StatusLook] = {
     "completed": StatusLook("Completed", "good", "All of the planned training is done."),
     "failed": StatusLook("Failed", "bad", "It could not go on; the run page says why."),
     "interrupted": StatusLook(
-        "Interrupted", "warning", "Its process is gone without a goodbye; it can be resumed."
+        "Interrupted", "warning", "Its process is gone; the run page says why, and what to do."
     ),
 }
 
@@ -119,6 +120,12 @@ def next_step(run: Run, checkpoints: Sequence[Checkpoint]) -> str:
         return "Generate text with it, or resume with more epochs."
     newest = checkpoints[0]
     return f"Resume to go on from {newest.name}.pt (step {newest.step:,})."
+
+
+def hint_words(state: State) -> str:
+    """Return what to do about an error, but for what :func:`next_step` says better: to clone."""
+    hint = state.error.hint if state.error else ""
+    return hint.partition(NOTHING_SAVED)[0].strip()
 
 
 # ---------------------------------------------------------------------- the list

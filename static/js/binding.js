@@ -1,7 +1,7 @@
 // Writes what is new into the nodes that stand for it; no node is ever replaced.
 
 import { age, FORMATS } from "./formats.js";
-import { isActive, percentDone, percentWords, phaseSentence, placeWords, stepsWords, timeCell, warning } from "./runstate.js";
+import { isActive, percentDone, percentWords, phaseSentence, placeWords, sinceWord, stepsWords, timeCell, warning } from "./runstate.js";
 
 const looks = JSON.parse(document.getElementById("status-looks")?.textContent ?? "{}");
 
@@ -22,6 +22,7 @@ export function patch(root, run) {
   for (const node of root.querySelectorAll("[data-queued]")) show(node, run.queue != null);
   for (const node of root.querySelectorAll("[data-place]")) write(node, placeWords(run));
   for (const node of root.querySelectorAll("[data-warning]")) patchWarning(node, warning(run));
+  for (const node of root.querySelectorAll("[data-since]")) write(node, sinceWord(run));
   for (const node of root.querySelectorAll("[data-time]")) write(node, timeCell(run));
   for (const node of root.querySelectorAll("[data-steps]")) write(node, stepsWords(run));
   for (const node of root.querySelectorAll("[data-phase]")) write(node, phaseSentence(run, looks));

@@ -86,6 +86,10 @@ export function timeLeft(seconds) {
   return seconds == null ? ABSENT : `${duration(seconds)} left`;
 }
 
+export function plural(number, noun) {
+  return `${grouped(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 export function ordinal(number) {
   const teens = number % 100 > 10 && number % 100 < 20;
   return grouped(number) + (teens ? "th" : { 1: "st", 2: "nd", 3: "rd" }[number % 10] ?? "th");
@@ -97,7 +101,11 @@ export function countdown(seconds) {
 }
 
 export function silence(seconds) {
-  return seconds == null ? "" : `no word for ${duration(seconds)}; the process lives (stopped or very busy)`;
+  return seconds == null ? "" : `no word for ${duration(seconds)}; the process lives (very busy, or it hangs)`;
+}
+
+export function paused(pid) {
+  return pid == null ? "" : `paused by kill -STOP; kill -CONT ${pid} lets it go on`;
 }
 
 export function ageSeconds(stamp, at = Date.now()) {

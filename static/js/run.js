@@ -3,10 +3,10 @@
 import { patch, show, toneOf, write } from "./binding.js";
 import { Chart } from "./chart.js";
 import { ChartView } from "./chartview.js";
-import { age, count, countdown, fixed, grouped, learningRate, loss, perplexity, silence, size } from "./formats.js";
+import { age, count, countdown, fixed, grouped, learningRate, loss, paused, perplexity, silence, size } from "./formats.js";
 import { watchRun } from "./live.js";
 import { Log } from "./log.js";
-import { isActive, percentDone, percentWords } from "./runstate.js";
+import { hintWords, isActive, percentDone, percentWords } from "./runstate.js";
 import { Samples } from "./samples.js";
 import { History } from "./series.js";
 import { onAction, target } from "./shortcuts.js";
@@ -234,25 +234,32 @@ function showTitle() {
 function showError() {
   const box = document.getElementById("error");
   write(box.querySelector("[data-error=message]"), run.error?.message ?? "");
-  write(box.querySelector("[data-error=hint]"), run.error?.hint ?? "");
+  write(box.querySelector("[data-error=hint]"), hintWords(run));
   box.dataset.tone = run.status === "interrupted" ? "warning" : "bad";
   show(box, Boolean(run.error));
   showMessages();
 }
 
+// Warnings stand before notices.
 function showNotices() {
   const box = document.getElementById("notices");
-  const known = new Set([...box.querySelectorAll("[data-notice]")].map((node) => node.textContent.trim()));
-  for (const notice of run.notices.filter((words) => !known.has(words))) {
-    const node = document.getElementById("notice").content.cloneNode(true);
-    write(node.querySelector(".message-text"), notice);
-    box.append(node);
-  }
+  const firstNotice = box.querySelector("[data-told=notice]");
+  addMessages(box, "warning", run.warnings, firstNotice);
+  addMessages(box, "notice", run.notices, null);
   showMessages();
 }
 
+function addMessages(box, kind, messages, before) {
+  const known = new Set([...box.querySelectorAll(`[data-told=${kind}]`)].map((node) => node.textContent.trim()));
+  for (const words of messages.filter((told) => !known.has(told))) {
+    const node = document.getElementById(kind).content.cloneNode(true);
+    write(node.querySelector(".message-text"), words);
+    box.insertBefore(node, before);
+  }
+}
+
 function showMessages() {
-  show(document.getElementById("notices"), Boolean(run.error) || run.notices.length > 0);
+  show(document.getElementById("notices"), Boolean(run.error) || run.warnings.length + run.notices.length > 0);
 }
 
 function addEvents(rows) {
@@ -296,8 +303,8 @@ async function fetchTables() {
 
 function tellGone() {
   const box = document.getElementById("error");
-  write(box.querySelector("[data-error=message]"), "This run was deleted.");
-  write(box.querySelector("[data-error=hint]"), "What you see is what was there last; it can be brought back from the list for a while.");
+  write(box.querySelector("[data-error=message]"), "The folder of this run was deleted (or moved).");
+  write(box.querySelector("[data-error=hint]"), "What you see is what was there last. A run that was deleted in the dashboard or with llm-trainer delete can be brought back for a day.");
   show(box, true);
   show(document.getElementById("notices"), true);
   document.getElementById("actions").hidden = true;
@@ -310,6 +317,8 @@ function showUrgent() {
   show(countdownNode, run.stop != null);
   write(root.querySelector("[data-silence]"), silence(run.silent_seconds));
   show(document.getElementById("silence"), run.silent_seconds != null);
+  write(root.querySelector("[data-paused]"), run.paused ? paused(run.process.pid) : "");
+  show(document.getElementById("paused"), run.paused);
   write(root.querySelector("[data-trouble]"), run.trouble ?? "");
   show(document.getElementById("trouble"), run.trouble != null);
 }

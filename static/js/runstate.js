@@ -1,7 +1,8 @@
 // What the state of a run means in words and shares: the same rules as webapp/presenting.py.
 
-import { duration, grouped, ordinal, percent, timeLeft } from "./formats.js";
+import { duration, grouped, ordinal, paused, percent, plural, timeLeft } from "./formats.js";
 
+const NOTHING_SAVED = "It had done no step that was saved";
 const ACTIVE = new Set(["queued", "preparing", "running", "stopping"]);
 
 export function isActive(run) {
@@ -36,11 +37,24 @@ export function phaseSentence(run, looks) {
   return isActive(run) ? phaseWords(run) : looks[run.status].word;
 }
 
-// What a list must not hide, in a word and in full: trouble, or files that are damaged.
+// What a list must not hide, in a word and in full: a pause, trouble, or files that are damaged.
 export function warning(run) {
+  if (run.paused) return ["paused", paused(run.process.pid)];
   if (run.trouble != null) return ["cannot be written", run.trouble];
   if (run.error?.kind === "store") return ["damaged", `${run.error.message} ${run.error.hint}`.trim()];
-  return run.damage?.length ? ["damaged", run.damage[0]] : null;
+  if (run.damage?.length) return ["damaged", run.damage[0]];
+  const told = run.warnings ?? [];
+  return told.length ? [plural(told.length, "warning"), told.join(" ")] : null;
+}
+
+// What happened at the time a run was made: it was started, or has only been queued.
+export function sinceWord(run) {
+  return run.status === "queued" && run.step == null ? "queued" : "started";
+}
+
+// What to do about an error, but for what the sentence on the next step says better: to clone.
+export function hintWords(run) {
+  return (run.error?.hint ?? "").split(NOTHING_SAVED)[0].trim();
 }
 
 export function stepsWords(run) {

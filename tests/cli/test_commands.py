@@ -149,6 +149,27 @@ def test_one_run_in_detail_with_its_error_and_gpu_readings(
         assert words in out
 
 
+def test_warnings_stand_before_notices_and_under_the_list(call: Call, make_run: MakeRun) -> None:
+    make_run(run_id="a", warnings=["latest.pt was damaged."], notices=["The hub is silent."])
+    out = call("status", "--run-id", "a").out
+    assert out.index("latest.pt was damaged.") < out.index("The hub is silent.")
+    assert "a 1 warning: latest.pt was damaged.\n" in call("status").out
+    told = call("status", "--run-id", "a", "--json").json
+    assert (told["warnings"], told["notices"]) == (
+        ["latest.pt was damaged."],
+        ["The hub is silent."],
+    )
+
+
+def test_a_run_that_has_never_trained_was_queued_not_started(call: Call, make_run: MakeRun) -> None:
+    me = identify(os.getpid())
+    make_run(run_id="a", status="queued", process=me)
+    make_run(run_id="b", status="queued", process=me, step=30)
+    assert "queued " in call("status", "--run-id", "a").out.partition("folder")[0]
+    assert "started" not in call("status", "--run-id", "a").out
+    assert "started" in call("status", "--run-id", "b").out
+
+
 def test_colour_is_for_terminals_only(call: Call, make_run: MakeRun) -> None:
     make_run(status="failed")
     assert "\x1b" not in call("status").out
@@ -393,8 +414,36 @@ def test_resume_goes_on_with_more_epochs(call: Call, make_run: MakeRun, store: R
     run.paths.checkpoint("epoch-2").touch()
     answer = call("resume", "--run-id", "a", "--more-epochs", "2", "--from", "epoch-2")
     assert answer.status == 0
-    assert "goes on from its checkpoint 'epoch-2', with 2 more epochs (10 steps)." in answer.out
+    assert (
+        "Run a goes on from epoch-2.pt (verified first), with 2 more epochs (10 steps)."
+    ) in answer.out
     assert store.config("a").training.epochs == 5
+
+
+@pytest.mark.usefixtures("no_worker")
+def test_resume_names_the_step_it_goes_on_from(call: Call, make_run: MakeRun) -> None:
+    run = make_run(run_id="a", status="stopped", step=450, total_steps=1149)
+    run.paths.checkpoints.mkdir(parents=True)
+    a_checkpoint(run.paths.checkpoints, "latest", 450)
+    assert (
+        "Run a goes on from latest.pt (step 450 of 1,149, verified first), to the end that was "
+        "planned.\n"
+    ) in call("resume", "--run-id", "a").out
+
+
+@pytest.mark.parametrize("status", ["stopped", "running"])
+def test_without_a_checkpoint_the_command_to_start_anew_is_told(
+    call: Call, make_run: MakeRun, store: RunStore, status: str
+) -> None:
+    run = make_run(run_id="a", status=status)
+    home = store.workspace.home
+    anew = f"llm-trainer --home {home} train --config {run.paths.config}"
+    words = f"It had done no step that was saved. To start it anew: {anew}"
+    answer = call("--home", str(home), "resume", "--run-id", "a")
+    assert (answer.status, answer.out) == (3, "")
+    assert answer.err == f"Error: Run a has no checkpoint 'latest'.\n{words}\n"
+    shown = call("--home", str(home), "status", "--run-id", "a").out
+    assert words in " ".join(shown.split())
 
 
 # --------------------------------------------------------------------------- logs
@@ -499,9 +548,9 @@ def test_annotating_changes_only_what_is_given(call: Call, make_run: MakeRun) ->
     assert (state["name"], state["tags"], state["notes"]) == ("old", ["y", "z"], "good")
     assert (state["pinned"], state["archived"]) == (True, False)
     answer = call("annotate", "--run-id", "a", "--name", "", "--unpin", "--archive")
-    assert answer.out == (
-        "Run a is now without a name, tagged y, z, archived, with notes (4 characters).\n"
-    )
+    assert answer.out == ("Run a is now without a name, not pinned, archived.\n")
+    answer = call("annotate", "--run-id", "a", "--untag", "y", "--untag", "z", "--notes", "")
+    assert answer.out == "Run a is now without tags, without notes.\n"
 
 
 def test_a_checkpoint_is_pinned_and_unpinned(call: Call, make_run: MakeRun) -> None:
@@ -509,11 +558,11 @@ def test_a_checkpoint_is_pinned_and_unpinned(call: Call, make_run: MakeRun) -> N
     run.paths.checkpoints.mkdir(parents=True)
     a_checkpoint(run.paths.checkpoints, "best", 20)
     answer = call("annotate", "--run-id", "a", "--pin-checkpoint", "best")
-    assert "The checkpoint 'best' is kept for good as 'step-20'.\n" in answer.out
+    assert answer.out == "The checkpoint 'best' is kept for good as 'step-20'.\n"
     shown = call("status", "--run-id", "a").out
     assert "best (step 20, pinned), step-20 (step 20, pinned)" in " ".join(shown.split())
     answer = call("annotate", "--run-id", "a", "--unpin-checkpoint", "step-20")
-    assert "The checkpoint 'step-20' is not kept any more.\n" in answer.out
+    assert answer.out == "The checkpoint 'step-20' is not kept any more.\n"
     assert call("annotate", "--run-id", "a", "--unpin-checkpoint", "best").status == 2
     assert call("annotate", "--run-id", "a", "--pin-checkpoint", "latest").status == 3
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import click
+import msgspec
 
 from tests.conftest import CREATED_AT, MakeRun
 from trainer.cli.describe import (
@@ -17,6 +19,7 @@ from trainer.cli.describe import (
     run_detail,
     run_table,
     status_look,
+    warning_lines,
 )
 from trainer.store.process import identify
 from trainer.store.records import ErrorRecord, Progress, QueueStanding, State
@@ -99,7 +102,11 @@ def test_how_a_run_has_ended(make_run: MakeRun) -> None:
     ]
     error = ErrorRecord(kind="data", message="The text is empty.", hint="Give another.")
     failed = make_run(run_id="b", status="failed", error=error)
-    assert outcome(failed) == ["Run b failed.", "The text is empty.", "Give another."]
+    assert outcome(failed, "Give another.") == [
+        "Run b failed.",
+        "The text is empty.",
+        "Give another.",
+    ]
 
 
 def test_the_row_of_a_run(make_run: MakeRun) -> None:
@@ -184,7 +191,19 @@ def test_a_run_that_lives_and_says_nothing_is_told_of(make_run: MakeRun) -> None
         status="running", process=identify(os.getpid()), heartbeat_uptime_seconds=long_ago
     )
     status = next(line for line in run_detail(run, [], [], 200) if "status" in line)
-    assert "running · no word for 3 h 1 min; the process lives (stopped or very busy)" in status
+    assert "running · no word for 3 h 1 min; the process lives (very busy, or it hangs)" in status
+
+
+def test_a_paused_run_is_told_as_such_in_its_row_and_with_what_lets_it_go_on(
+    make_run: MakeRun,
+) -> None:
+    me = identify(os.getpid())
+    run = replace(make_run(status="running", phase="training", process=me), paused=True)
+    assert run_cells(run)[2] == "paused"
+    assert f"kill -CONT {os.getpid()} lets it go on" in warning_lines([run])[0]
+    stopping = msgspec.structs.replace(run.state, status="stopping")
+    assert run_cells(replace(run, state=stopping))[2] == "stopping"
+    assert status_look("paused") == {"fg": "yellow"}
 
 
 def test_every_status_is_a_word_and_most_a_colour_too() -> None:

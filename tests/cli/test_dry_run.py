@@ -27,6 +27,7 @@ FOUND: estimates.Estimate = {
     "device_name": "Some CPU",
     "precision": "bf16",
     "compile": True,
+    "warnings": [],
     "notices": ["The text supports a vocabulary of 325 entries, not data.vocab_size = 4,096."],
     "seconds": {
         "starting": 4.0,

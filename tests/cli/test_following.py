@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CREATED_AT, MakeRun
-from trainer.errors import NotFoundError
+from trainer.errors import VanishedError
 from trainer.following import LogTail, looks, milestone
 from trainer.runs import RunStore
 from trainer.store.files import write_record
@@ -37,7 +37,7 @@ def test_the_last_look_is_the_one_at_which_the_run_has_ended(
 
 
 def test_a_run_deleted_meanwhile_ends_the_looking(store: RunStore) -> None:
-    with pytest.raises(NotFoundError, match="no run"):
+    with pytest.raises(VanishedError, match=r"was deleted \(or moved\)"):
         list(looks(store, "gone", 0))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import click
 import pytest
 
 from tests.cli.conftest import Call
@@ -13,7 +15,7 @@ from trainer.cli import live
 from trainer.cli.live import Printed, news, show_until_end
 from trainer.cli.session import Session
 from trainer.runs import Run, RunStore
-from trainer.store.records import Annotations, State
+from trainer.store.records import Annotations, ProcessRecord, ResumedFrom, State
 
 
 @pytest.fixture
@@ -70,6 +72,26 @@ def test_a_new_notice_is_told_once(run_at: Any) -> None:
     assert news(after, after) == []
 
 
+def test_a_new_warning_comes_first_and_is_called_one(run_at: Any) -> None:
+    before = run_at("queued", warnings=["old"], notices=["one"])
+    whole = ResumedFrom(checkpoint="epoch-1", step=450)
+    after = run_at("preparing", warnings=["old", "damaged"], notices=["one", "two"], resumed=whole)
+    assert [click.unstyle(line) for line in news(before, after)] == [
+        "Warning: damaged",
+        "epoch-1.pt is whole: training goes on from step 450.",
+        "two",
+    ]
+    assert news(after, after) == []
+
+
+def test_a_pause_and_its_end_are_news(run_at: Any) -> None:
+    training = run_at("running", process=ProcessRecord(pid=7, boot_id="b", start_ticks=1))
+    paused = replace(training, paused=True)
+    assert news(training, paused) == ["paused by kill -STOP; kill -CONT 7 lets it go on"]
+    assert news(paused, training) == ["The run goes on."]
+    assert news(paused, run_at("interrupted")) == []
+
+
 def test_an_old_evaluation_is_no_news_when_following_begins(run_at: Any) -> None:
     resumed = run_at("queued", val_loss=4.5)
     assert news(resumed, run_at("running", val_loss=4.5)) == []
@@ -81,6 +103,11 @@ def test_an_old_evaluation_is_no_news_when_following_begins(run_at: Any) -> None
 )
 def test_the_exit_status_is_the_runs(run_at: Any, status: str, exit_status: int) -> None:
     assert live.exit_status(run_at(status)) == exit_status
+
+
+def with_latest(run: Run) -> None:
+    run.paths.checkpoints.mkdir(parents=True)
+    run.paths.checkpoint("latest").touch()
 
 
 @pytest.fixture
@@ -100,8 +127,7 @@ def stops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_first_ctrl_c_stops_the_run_and_goes_on_watching(
     call: Call, make_run: MakeRun, run_at: Any, monkeypatch: pytest.MonkeyPatch, stops: list[str]
 ) -> None:
-    make_run(run_id="a", status="stopped")
-    monkeypatch.setattr(RunStore, "checkpoint_path", lambda *_: None)
+    with_latest(make_run(run_id="a", status="stopped"))
     see(monkeypatch, [run_at("running"), KeyboardInterrupt], [run_at("stopped", step=3)])
     answer = call("resume", "--run-id", "a", "--follow")
     assert answer.status == 0
@@ -114,8 +140,7 @@ def test_the_first_ctrl_c_stops_the_run_and_goes_on_watching(
 def test_the_second_ctrl_c_lets_go(
     call: Call, make_run: MakeRun, run_at: Any, monkeypatch: pytest.MonkeyPatch, stops: list[str]
 ) -> None:
-    make_run(run_id="a", status="stopped")
-    monkeypatch.setattr(RunStore, "checkpoint_path", lambda *_: None)
+    with_latest(make_run(run_id="a", status="stopped"))
     see(monkeypatch, [run_at("running"), KeyboardInterrupt], [KeyboardInterrupt])
     answer = call("resume", "--run-id", "a", "--follow")
     assert answer.status == 130
@@ -127,8 +152,7 @@ def test_the_second_ctrl_c_lets_go(
 def test_following_with_json_keeps_standard_output_for_the_document(
     call: Call, make_run: MakeRun, run_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_run(run_id="a", status="stopped")
-    monkeypatch.setattr(RunStore, "checkpoint_path", lambda *_: None)
+    with_latest(make_run(run_id="a", status="stopped"))
     see(monkeypatch, [run_at("running", phase="training"), run_at("failed")])
     answer = call("resume", "--run-id", "a", "--follow", "--json")
     assert answer.status == 1

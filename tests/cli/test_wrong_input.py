@@ -64,7 +64,7 @@ COMMANDS = [
     Refusal("resume --run-id done --from newest", USAGE, ("'newest' is not a checkpoint", "best")),
     Refusal("resume --run-id done --from epoch-0x", USAGE, ("'epoch-0x' is not a checkpoint",)),
     Refusal("resume --run-id done --from ../latest", USAGE, ("'../latest' is not a checkpoint",)),
-    Refusal("resume --run-id done --from epoch-9", MISSING, ("no checkpoint 'epoch-9'", "none")),
+    Refusal("resume --run-id done --from epoch-9", MISSING, ("no checkpoint 'epoch-9'", "anew")),
     Refusal("resume --run-id live", CONFLICT, ("live is already active", "owns it")),
     Refusal("stop", USAGE, ("Missing option '--run-id'",)),
     Refusal("stop --run-id nope", MISSING, ("no run 'nope'",)),

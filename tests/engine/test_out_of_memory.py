@@ -118,10 +118,10 @@ def test_a_run_goes_on_in_smaller_parts_with_the_same_curve(
     )
     events = bench.events(parts, "memory")
     assert {(event["step"], event["level"]) for event in events} == {(3, "warning")}
-    notices = [notice for notice in parts.state.notices if "memory" in notice]
-    assert [event["message"] for event in events] == notices
-    assert "memory for 4 sequences" in notices[0]
-    assert f"it is {at_once}, at the same effective batch" in notices[-1]
+    warnings = [told for told in parts.state.warnings if "memory" in told]
+    assert [event["message"] for event in events] == warnings
+    assert "memory for 4 sequences" in warnings[0]
+    assert f"training went on with {at_once}, at the same effective batch" in warnings[-1]
 
 
 def test_parts_of_unequal_size_weigh_by_their_tokens(bench: Bench, limit: Limit) -> None:

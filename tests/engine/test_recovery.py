@@ -101,7 +101,7 @@ def test_a_run_goes_back_once_and_learns_more_slowly(
     assert steps_of(bench, run, "saved") == [5, 10, 10, 15, 20, 25, 30]
     (setback,) = bench.events(run, "setback")
     assert (setback["step"], setback["level"]) == (10, "error")
-    assert setback["message"] in run.state.notices
+    assert setback["message"] in run.state.warnings
     assert "not finite in 10 steps in a row (up to step 22" in setback["message"]
     assert "went back to latest.pt of step 10" in setback["message"]
 

@@ -24,6 +24,8 @@ from trainer.engine.timing import Costs
 from trainer.errors import CheckpointError
 from trainer.runs import Run
 from trainer.store.recorder import Recorder
+from trainer.store.records import ResumedFrom
+from trainer.store.truth import anew_command
 from trainer.store.workspace import RunPaths
 
 Names = list[str]
@@ -253,6 +255,19 @@ def test_the_best_weights_get_one_more_try_before_newer_ones(saver: Saver, disk:
     assert checkpoint.load(folder / "latest.pt")["step"] == 20
 
 
+def test_a_checkpoint_that_is_given_up_stays_a_warning_of_the_run(saver: Saver, disk: Disk) -> None:
+    disk.full = lambda: True
+    saver.save(a_payload(step=10), ["best", "epoch-1"])
+    saver.save(a_payload(step=20), ["epoch-2"])
+    saver.save(a_payload(step=30))
+    assert saver._recorder.state.warnings == [
+        "best.pt and epoch-1.pt of step 10 could not be saved before the next save was due, and "
+        "were given up: training has gone on.",
+        "epoch-2.pt of step 20 could not be saved before the next save was due, and was given "
+        "up: training has gone on.",
+    ]
+
+
 def test_at_the_end_it_waits_until_there_is_space(
     saver: Saver, disk: Disk, impatient: None
 ) -> None:
@@ -317,7 +332,7 @@ def test_a_complete_run_that_nobody_lets_wait_for_space_repeats_its_end(
     run = bench.run("checkpoint.every_steps=5")
     assert (run.status, run.state.step) == ("stopped", 12)
     assert checkpoint.load(run.paths.checkpoint("latest"))["step"] == 10
-    assert "before its last step could be saved" in run.state.notices[-1]
+    assert "before that step could be saved" in run.state.warnings[-1]
     disk.full = lambda: False
     bench.train(run, source="latest")
     assert bench.points(run) == bench.points(undisturbed)
@@ -423,8 +438,11 @@ def test_a_damaged_latest_is_set_aside_and_the_next_older_one_is_used(bench: Ben
     (told,) = bench.events(run, "damaged")
     assert told["level"] == "error"
     assert "latest.pt is damaged: its SHA-256 is not" in told["message"]
-    assert "goes on from best.pt of step 4 instead" in told["message"]
-    assert told["message"] in bench.store.get(run.run_id).state.notices
+    assert told["message"].startswith("At the resume from step 4: The checkpoint latest.pt is")
+    assert told["message"].endswith("Training went on from best.pt instead.")
+    state = bench.store.get(run.run_id).state
+    assert told["message"] in state.warnings
+    assert state.resumed == ResumedFrom(checkpoint="best", step=4)
     aside = sorted(path.name for path in (run.paths.checkpoints / "damaged").iterdir())
     assert len(aside) == 2
     assert aside[0].startswith("latest-")
@@ -437,7 +455,9 @@ def test_a_missing_latest_is_replaced_by_the_newest_there_is(bench: Bench) -> No
     run.paths.checkpoint("latest").unlink()
     bench.train(run, source="latest", stop_at=5)
     (told,) = bench.events(run, "damaged")
-    assert "There is no latest.pt. Training goes on from best.pt of step 4" in told["message"]
+    assert told["message"] == (
+        "At the resume from step 4: There is no latest.pt. Training went on from best.pt instead."
+    )
     assert checkpoint.load(run.paths.checkpoint("latest"))["step"] == 5
 
 
@@ -460,7 +480,7 @@ def test_when_none_is_left_the_story_is_told(bench: Bench) -> None:
         bench.train(run, source="latest")
     for words in ("latest.pt is damaged", "best.pt is damaged", "There is no other checkpoint"):
         assert words in raised.value.message
-    assert "Start a new run with its configuration" in raised.value.hint
+    assert raised.value.hint == f"To start it anew: {anew_command(run.paths)}"
 
 
 def test_one_of_a_newer_version_is_refused_and_stays(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from trainer import config as configuration
 from trainer.config import Config
 from trainer.errors import TrainerError
 from trainer.logs import LineHandler
-from trainer.runs import Run, RunStore
+from trainer.runs import Run, RunStore, urgent_words
 from trainer.store import process
 from trainer.store.lock import RunLock
 from trainer.store.recorder import Recorder
@@ -168,6 +168,68 @@ def _past(run: Run, step: int) -> bool:
     return not run.active or (run.state.step or 0) > step
 
 
+def stopping(home: Path) -> dict[str, Any]:
+    """Ask a run to stop that has no space to save, and look until its deadline has killed it."""
+    text = write_text(home.parent / "text.txt")
+    store = RunStore(home)
+    run_id = store.create(tiny_config(text, "training.max_steps=null", "training.epochs=9999"))
+    try:
+        store.wait(run_id, lambda run: _past(run, 10), PATIENCE_SECONDS)
+        fill(home)
+        before = store.get(run_id).state.step or 0
+        moved = store.wait(run_id, lambda run: _past(run, before + 20), PATIENCE_SECONDS)
+        asked = store.stop(run_id, deadline_seconds=3.0)
+        urgent = urgent_words(asked)
+        waiting = store.wait(
+            run_id, lambda run: not run.active or "waits" in (run.trouble or ""), PATIENCE_SECONDS
+        )
+        ended = store.wait(run_id, lambda run: not run.active, PATIENCE_SECONDS)
+    finally:
+        left = store.get(run_id).state.process
+        if left is not None:
+            process.kill_group(left)
+    return {
+        "moved": (moved.state.step or 0) - before,
+        "asked": asked.status,
+        "deadline_seconds": asked.stop and asked.stop.deadline_seconds,
+        "urgent": urgent,
+        "trouble": waiting.trouble,
+        "status": ended.status,
+        "error": ended.state.error and ended.state.error.message,
+    }
+
+
+def finished(home: Path) -> dict[str, Any]:
+    """Let a run do its last step while there is no space to save it."""
+    text = write_text(home.parent / "text.txt")
+    store = RunStore(home)
+    config = tiny_config(text, "training.max_steps=200", "checkpoint.every_steps=1000")
+    run_id = store.create(config)
+    try:
+        store.wait(run_id, lambda run: _past(run, 10), PATIENCE_SECONDS)
+        ballast = fill(home)
+        waiting = store.wait(
+            run_id,
+            lambda run: not run.active or "All steps" in (run.trouble or ""),
+            PATIENCE_SECONDS,
+        )
+        ballast.unlink()
+        ended = store.wait(run_id, lambda run: not run.active, PATIENCE_SECONDS)
+    finally:
+        left = store.get(run_id).state.process
+        if left is not None:
+            process.kill_group(left)
+    return {
+        "step": waiting.state.step,
+        "eta_seconds": waiting.state.eta_seconds,
+        "phase": waiting.state.phase,
+        "trouble": waiting.trouble,
+        "during": waiting.status,
+        "status": ended.status,
+        "last": ended.state.step,
+    }
+
+
 def preparing(home: Path) -> dict[str, Any]:
     """Let a run begin on a disk that has no room for its token files."""
     text = write_text(home.parent / "text.txt", 2_000_000)
@@ -245,7 +307,10 @@ def _write_and_vanish(paths: RunPaths) -> NoReturn:
     os._exit(0)
 
 
-CASES = {case.__name__: case for case in (pen, training, preparing, starting, read_only)}
+CASES = {
+    case.__name__: case
+    for case in (pen, training, stopping, finished, preparing, starting, read_only)
+}
 
 if __name__ == "__main__":
     place = Path(sys.argv[2])

@@ -173,6 +173,29 @@ def test_a_run_trains_through_a_full_disk(tmp_path: Path, tally: Count) -> None:
     tally("space", 1, int(in_time), note=f"shown after {seen['shown_seconds']} s")
 
 
+def test_on_a_full_disk_a_stop_has_its_countdown_and_its_cause(
+    tmp_path: Path, tally: Count
+) -> None:
+    seen = on_a_full_disk("stopping", tmp_path)
+    assert seen["moved"] > 20
+    assert (seen["asked"], seen["status"]) == ("stopping", "interrupted")
+    assert seen["deadline_seconds"] == 3
+    assert seen["urgent"][0].startswith(("killed in", "being killed"))
+    assert "Training is stopped; the run waits for space to save" in seen["trouble"]
+    assert "did not end within its deadline of 3 s and was killed" in seen["error"]
+    tally("space", 1, 1, note="a stop with a deadline on a full file system")
+
+
+def test_a_run_that_is_done_on_a_full_disk_says_that_it_waits(tmp_path: Path, tally: Count) -> None:
+    seen = on_a_full_disk("finished", tmp_path)
+    assert (seen["during"], seen["phase"]) == ("running", "waiting for free space")
+    assert (seen["step"], seen["eta_seconds"]) == (200, None)
+    assert "All steps are done; the run waits for space to save its" in seen["trouble"]
+    assert "Training goes on" not in seen["trouble"]
+    assert (seen["status"], seen["last"]) == ("completed", 200)
+    tally("space", 1, 1, note="the last step on a full file system")
+
+
 @pytest.mark.soak
 def test_a_run_waits_for_space_for_its_token_files(tmp_path: Path, tally: Count) -> None:
     seen = on_a_full_disk("preparing", tmp_path)
@@ -379,7 +402,7 @@ def test_a_run_without_its_state_is_resumed_and_the_damaged_file_is_kept(
     assert kept.read_text() == '{"run_id": '
     state = read_record(run.paths.state, State)
     assert (state.run_id, state.step) == (run.run_id, 30)
-    assert state.notices == [
+    assert state.warnings == [
         "state.json was missing or damaged and was made anew at the resume. The old file is "
         f"{kept.name}."
     ]
@@ -392,7 +415,7 @@ def test_damaged_annotations_are_set_aside_by_the_next_change(
     run.paths.annotations.write_text("{")
     seen = store.get(run.run_id)
     assert seen.title == run.run_id
-    assert seen.damage == (seen.state.notices[-1],)
+    assert seen.damage == (seen.state.warnings[-1],)
     assert "sets that file aside" in seen.damage[0]
     changed = store.annotate(run.run_id, name="new")
     assert (changed.title, changed.damage) == ("new", ())

@@ -40,8 +40,9 @@ def test_a_failed_replacement_keeps_the_old_file_and_leaves_no_scraps(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "damaged"),
-        (b'{"run_id": "a", "status"', "damaged"),
+        (b"", "damaged: it is empty"),
+        (b'{"run_id": "a", "status"', "damaged: it is cut short"),
+        (b"garbage", "damaged: it is not JSON"),
         (b"[]", "does not hold"),
         (b'{"run_id": 3}', "does not hold"),
         (b'{"schema": 99, "run_id": "a"}', "newer version"),

@@ -100,6 +100,14 @@ def test_a_notice_is_told_once(recorder: Recorder) -> None:
     assert recorder.state.notices == ["on the CPU"]
 
 
+@pytest.mark.parametrize("level", ["warning", "error"])
+def test_what_went_wrong_is_a_warning_and_no_notice(recorder: Recorder, level: str) -> None:
+    for _ in range(2):
+        recorder.notice("latest.pt was damaged", level=level)
+    assert recorder.state.warnings == ["latest.pt was damaged"]
+    assert recorder.state.notices == []
+
+
 def test_events_are_kept_in_order(run: Run, recorder: Recorder, store: RunStore) -> None:
     recorder.event("first", "one")
     recorder.event("second", "two", level="warning", step=4)
@@ -145,7 +153,8 @@ def test_a_state_that_cannot_be_replaced_is_told_beside_it(
         "in memory and written later."
     )
     assert seen.as_dict()["trouble"] == seen.trouble
-    assert seen.state.step is None
+    assert seen.state.step == 7
+    assert read_record(run.paths.state, State).step is None
     recorder.flush()
     wait_until(lambda: told(run) is None)
     assert store.get(run.run_id).trouble is None
@@ -261,10 +270,36 @@ def test_points_that_a_resume_misses_are_told(
     recorder.add("points", point_row(2))
     recorder.cut_after(5)
     recorder.flush()
+    assert recorder.state.warnings == [
+        "No points are left of steps 1 and 3 to 5: the charts have a gap there. Training itself "
+        "lost nothing."
+    ]
     with store.metrics(run.run_id) as reader:
         wait_until(lambda: bool(reader.events()))
         [event] = reader.events()
-    assert event["message"] == "The points of 4 of the 5 steps before this are lost."
+    assert (event["level"], event["message"]) == ("error", recorder.state.warnings[0])
+
+
+def test_the_steps_that_a_damaged_database_has_lost_are_named(run: Run) -> None:
+    writer = MetricsWriter(run.paths.metrics)
+    writer.write(("points", point_row(step)) for step in range(1, 3001))
+    writer.close()
+    content = bytearray(run.paths.metrics.read_bytes())
+    content[len(content) // 2 :] = b""
+    run.paths.metrics.write_bytes(content)
+    recorder = Recorder(run.paths, run.state)
+    recorder.cut_after(3000)
+    recorder.flush()
+    kept = MetricsReader(run.paths.metrics)
+    last = kept.last_step() or 0
+    kept.close()
+    recorder.close(status="stopped")
+    damaged, lost = recorder.state.warnings
+    assert damaged.startswith(
+        "The metrics database is damaged: its parts do not fit together any more. It was set aside "
+        "as metrics.sqlite3.damaged-"
+    )
+    assert lost.startswith(f"No points are left of steps {last + 1:,} to 3,000: ")
 
 
 def test_a_database_that_is_removed_is_written_again_with_all_it_had(

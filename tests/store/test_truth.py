@@ -49,8 +49,8 @@ def test_a_process_that_vanished_is_told_by_the_kernels_counts(
     run = make_run(status="running", process=GONE, heartbeat_at=CREATED_AT, oom_kills=NO_KILLS)
     assert cause(run) == (
         f"The training process {GONE.pid} is gone without a goodbye, last heard of at "
-        f"{CREATED_AT}: it was killed (kill -9, or the terminal, session or container that it ran "
-        "in ended), and not by the kernel for lack of memory."
+        "2026-01-02 03:04:05 UTC: it was killed (kill -9, or the terminal, session or container "
+        "that it ran in ended), and not by the kernel for lack of memory."
     )
 
 

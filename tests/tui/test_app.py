@@ -197,7 +197,9 @@ def test_a_run_that_appears_and_one_that_is_deleted_elsewhere(
         await until(pilot, lambda: len(rows(app)) == 1)
         await shown(pilot, "── second ")
         await until(pilot, lambda: bool(app.told))
-        assert app.told == ["Run 20260101-000000-aaaa was deleted elsewhere."]
+        assert app.told == [
+            "Run 20260101-000000-aaaa is gone: its folder was deleted (or moved) elsewhere."
+        ]
 
     play(app, story)
 

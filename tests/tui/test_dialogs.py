@@ -268,7 +268,7 @@ def test_resume_asks_from_where_and_how_long(
         await closed(pilot, app)
 
     play(app, story)
-    assert app.told[0] == "first goes on from epoch-1, 2 more epochs."
+    assert app.told[0] == "first goes on from epoch-1.pt (step 200, verified first), 2 more epochs."
     assert store.config(run.run_id).training.epochs == 5
 
 

@@ -78,12 +78,13 @@ def test_a_phase_without_an_end_is_told_in_words() -> None:
     assert run_header.progress_line(starting, 80).plain.strip() == "starting"
 
 
-def test_errors_and_trouble_come_before_notes(tmp_path: Path) -> None:
+def test_errors_trouble_and_warnings_come_before_notes(tmp_path: Path) -> None:
     state = State(
         run_id="a",
         status="failed",
         error=ErrorRecord(kind="data", message="It is empty.", hint="Give text."),
         notices=["python-docs was used."],
+        warnings=["latest.pt was damaged."],
         created_at=CREATED_AT,
         updated_at=CREATED_AT,
     )
@@ -91,6 +92,7 @@ def test_errors_and_trouble_come_before_notes(tmp_path: Path) -> None:
     assert plain(run_header.note_lines(run)) == [
         "failed It is empty. Give text.",
         "trouble No space left.",
+        "warning latest.pt was damaged.",
         "note python-docs was used.",
     ]
 

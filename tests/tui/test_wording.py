@@ -30,6 +30,11 @@ def test_status(fields: dict[str, object], words: str) -> None:
     assert wording.status_words(a_state(**fields)) == words
 
 
+def test_a_paused_run_tells_how_far_it_came() -> None:
+    assert wording.paused_words(a_state(status="running", step=1, total_steps=2)) == "paused 50 %"
+    assert wording.paused_words(a_state(status="preparing")) == "paused"
+
+
 def test_a_queued_run_tells_its_place(make_run: MakeRun) -> None:
     second = QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline")
     assert wording.status_words(a_state(status="queued", queue=second)) == "queued 2nd"

@@ -22,6 +22,7 @@ from trainer.runs import Run, RunStore
 from trainer.store import process
 from trainer.store.files import write_record
 from trainer.store.metrics import MetricsWriter
+from trainer.store.process import identify
 from trainer.store.records import ErrorRecord, Meta, QueueStanding
 from webapp import Services
 from webapp.pages import run_list
@@ -492,6 +493,27 @@ def test_notices_are_told(web: FlaskClient, make_run: MakeRun) -> None:
     assert "Trains on python-docs because" in web.get(f"/runs/{run.run_id}").text
 
 
+def test_warnings_are_loud_and_stand_before_notices(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(warnings=["latest.pt was damaged."], notices=["There is no validation split."])
+    page = web.get(f"/runs/{run.run_id}").text
+    banner = page[: page.index("latest.pt was damaged.")].rpartition('<div class="message"')[2]
+    assert 'data-tone="warning"' in banner
+    assert 'role="alert"' in banner
+    assert page.index("latest.pt was damaged.") < page.index("There is no validation split.")
+    row = web.get("/").text
+    assert 'data-warning title="latest.pt was damaged.">1 warning<' in row
+
+
+def test_a_run_that_waits_for_its_first_step_was_queued(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    me = identify(os.getpid())
+    waits = make_run(run_id="20260102-030405-0001", status="queued", process=me)
+    assert "<span data-since>queued</span>" in web.get(f"/runs/{waits.run_id}").text
+    began = make_run(run_id="20260102-030405-0002", status="completed")
+    assert "<span data-since>started</span>" in web.get(f"/runs/{began.run_id}").text
+
+
 def test_the_curves_can_be_taken_along(web: FlaskClient, make_run: MakeRun) -> None:
     answer = web.get(f"/runs/{make_run(points=2).run_id}/metrics.csv")
     assert answer.text.splitlines()[:2] == [
@@ -761,6 +783,12 @@ def test_a_complete_run_is_offered_one_more_epoch(web: FlaskClient, make_run: Ma
     run = with_checkpoint(make_run(step=10, total_steps=10, steps_per_epoch=10, epochs=1))
     page = web.get(f"/runs/{run.run_id}/resume").text
     assert field_of(page.replace('id="more" ', ""), "more_epochs") == "1"
+
+
+def test_what_was_never_saved_is_told_in_one_sentence(web: FlaskClient, make_run: MakeRun) -> None:
+    page = web.get(f"/runs/{make_run(status='running').run_id}").text
+    assert "clone it to start again" in page
+    assert "llm-trainer train --config" not in page.partition('id="page-data"')[0]
 
 
 def test_without_a_checkpoint_a_clone_is_offered(web: FlaskClient, make_run: MakeRun) -> None:

@@ -16,6 +16,7 @@ from trainer import config as configuration
 from trainer import formats
 from trainer.config import Config, Layer
 from trainer.queueing import place_words
+from trainer.runs import since_word
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import State
 from webapp import presenting
@@ -30,7 +31,13 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "time_left": formats.time_left,
     "countdown": formats.countdown,
     "silence": formats.silence,
+    "paused": formats.paused,
     "ordinal": formats.ordinal,
+    "plural": lambda number: formats.plural(number, "warning"),
+    "since": lambda fields: since_word(state(**fields)),
+    "hint": lambda hint: presenting.hint_words(
+        state(error={"kind": "interrupted", "message": "It is gone.", "hint": hint})
+    ),
     "percent": lambda pair: formats.percent(*pair),
     "age": lambda stamp: formats.age(stamp, AT),
 }

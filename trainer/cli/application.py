@@ -81,7 +81,7 @@ class Application(click.Group):
         except (TrainerError, click.ClickException, OSError) as error:
             if "--debug" in arguments:
                 traceback.print_exc()
-            failure = explain(error)
+            failure = explain(error, session)
             show(failure)
             sys.exit(failure.exit_status)
         sys.exit(result if isinstance(result, int) else 0)

@@ -9,7 +9,15 @@ from trainer import formats
 from trainer.cli.output import aligned, bar, emphasis, faint, harmless
 from trainer.cli.table import Column, render
 from trainer.queueing import place_words
-from trainer.runs import Run, phase_words, progress_percent, urgent_words, warning
+from trainer.runs import (
+    Run,
+    phase_words,
+    progress_percent,
+    since_word,
+    status_word,
+    urgent_words,
+    warning,
+)
 from trainer.store.checkpoints import Checkpoint
 from trainer.store.records import ACTIVE, State, Status
 from trainer.telemetry import GpuReading
@@ -19,6 +27,7 @@ _STATUS_COLOURS: dict[str, str] = {
     "preparing": "blue",
     "running": "cyan",
     "stopping": "yellow",
+    "paused": "yellow",
     "stopped": "yellow",
     "completed": "green",
     "failed": "red",
@@ -78,7 +87,7 @@ def run_cells(run: Run) -> list[str]:
     return [
         run.run_id,
         run.annotations.name or "",
-        run.status if state.queue is None else f"queued {formats.ordinal(state.queue.position)}",
+        _status(run),
         place_words(state.queue) or state.phase or "",
         percent_words(done_percent(state)),
         known(state.train_loss, formats.loss),
@@ -90,6 +99,12 @@ def run_cells(run: Run) -> list[str]:
         state.device or "",
         ", ".join(run.annotations.tags),
     ]
+
+
+def _status(run: Run) -> str:
+    if run.state.queue is None or run.paused:
+        return status_word(run)
+    return f"queued {formats.ordinal(run.state.queue.position)}"
 
 
 def known(value: float | None, write: Callable[[float], str], name: str = "") -> str:
@@ -142,8 +157,8 @@ def _live_figures(state: State) -> list[str]:
     ]
 
 
-def outcome(run: Run) -> list[str]:
-    """Tell how a run has ended."""
+def outcome(run: Run, advice: str = "") -> list[str]:
+    """Tell how a run has ended, and what can be done about it."""
     state = run.state
     facts = [
         known(state.step, lambda step: f"{step:,} steps"),
@@ -151,8 +166,9 @@ def outcome(run: Run) -> list[str]:
         known(state.best_val_word_perplexity, formats.perplexity, "best word perplexity"),
     ]
     told = ", ".join(fact for fact in facts if fact)
-    error = [] if state.error is None else [state.error.message, state.error.hint]
-    lines = [f"Run {run.run_id} {ENDINGS[run.status]}" + (f": {told}." if told else "."), *error]
+    why = "" if state.error is None else state.error.message
+    first = f"Run {run.run_id} {ENDINGS[run.status]}" + (f": {told}." if told else ".")
+    lines = [first, why, advice]
     return [harmless(line) for line in lines if line]
 
 
@@ -160,9 +176,13 @@ def outcome(run: Run) -> list[str]:
 
 
 def run_detail(
-    run: Run, checkpoints: Sequence[Checkpoint], gpus: Sequence[GpuReading], width: int
+    run: Run,
+    checkpoints: Sequence[Checkpoint],
+    gpus: Sequence[GpuReading],
+    width: int,
+    advice: str = "",
 ) -> list[str]:
-    """Return everything about one run, a labelled line each."""
+    """Return everything about one run, a labelled line each, and what can be done about it."""
     title = emphasis(run.run_id) + (f"  {run.annotations.name}" if run.annotations.name else "")
     pairs = [
         *_doing(run),
@@ -170,9 +190,11 @@ def run_detail(
         *_machine(run.state, gpus),
         *_about(run),
         ("checkpoints", ", ".join(map(checkpoint_words, checkpoints))),
+        *(("warning", told) for told in run.state.warnings),
         *(("notice", notice) for notice in run.state.notices),
         ("trouble", run.trouble or ""),
-        *_error(run.state),
+        ("error", "" if run.state.error is None else run.state.error.message),
+        ("to do", advice),
     ]
     return [title, *aligned(pairs, width)]
 
@@ -282,15 +304,12 @@ def _about(run: Run) -> list[tuple[str, str]]:
         ("model", known(state.parameters, lambda n: f"{formats.count(n)} parameters")),
         ("tags", ", ".join([*notes.tags, *flags])),
         ("notes", notes.notes),
-        ("started", f"{formats.age(state.created_at)} ({state.created_at})"),
+        (
+            since_word(state),
+            f"{formats.age(state.created_at)} ({formats.moment(state.created_at)})",
+        ),
         ("folder", str(run.paths.folder)),
     ]
-
-
-def _error(state: State) -> list[tuple[str, str]]:
-    if state.error is None:
-        return []
-    return [("error", state.error.message), ("to do", state.error.hint)]
 
 
 def gpu_lines(gpus: Sequence[GpuReading]) -> list[str]:

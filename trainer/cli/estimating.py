@@ -28,6 +28,7 @@ def estimate_lines(found: Estimate, width: int) -> list[str]:
             ],
             width,
         ),
+        *found["warnings"],
         *found["notices"],
     ]
 

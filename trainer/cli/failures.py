@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import click
 
 from trainer.cli.output import emphasis, harmless, note
+from trainer.cli.session import Session
 from trainer.cli.table import shortened
 from trainer.errors import TrainerError
 
@@ -26,10 +27,10 @@ class Failure:
     exit_status: int
 
 
-def explain(error: TrainerError | click.ClickException | OSError) -> Failure:
-    """Turn an expected error into one or two sentences."""
+def explain(error: TrainerError | click.ClickException | OSError, session: Session) -> Failure:
+    """Turn an expected error into one or two sentences, with commands for this workspace."""
     if isinstance(error, TrainerError):
-        return Failure(error.message, error.hint, error.exit_code)
+        return Failure(error.message, session.reaching(error.hint), error.exit_code)
     if isinstance(error, click.UsageError):
         # Some of click's messages are lists over several lines.
         return Failure(" ".join(error.format_message().split()), _see_help(error), USAGE_STATUS)

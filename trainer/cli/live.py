@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trainer import formats
 from trainer.cli.describe import outcome, progress_line
-from trainer.cli.output import bar, note, on_terminal, say
+from trainer.cli.output import bar, emphasis, harmless, note, on_terminal, say
 from trainer.cli.session import Session
 from trainer.errors import ConflictError
 from trainer.following import looks, milestone
@@ -118,7 +118,7 @@ def _stopping(session: Session, run: Run) -> Run:
 def _follow(session: Session, run: Run) -> int:
     with screen(keep_last=False, errors=session.json) as shown:
         last = show_until_end(session, run, shown)
-        for line in outcome(last):
+        for line in outcome(last, session.advice(last)):
             shown.tell(line)
     return exit_status(last)
 
@@ -139,9 +139,19 @@ def show_until_end(session: Session, first: Run, shown: Screen) -> Run:
 
 
 def news(before: Run, after: Run) -> list[str]:
-    """Tell what is worth keeping: new notices, and a new evaluation."""
-    state = after.state
-    lines = [notice for notice in state.notices if notice not in before.state.notices]
+    """Tell what is worth keeping: where it went on, new warnings and notices, an evaluation."""
+    state, known = after.state, before.state
+    lines = [
+        f"{emphasis('Warning:', fg='yellow')} {harmless(told)}"
+        for told in state.warnings
+        if told not in known.warnings
+    ]
+    if state.resumed is not None and state.resumed != known.resumed:
+        whole = state.resumed
+        lines.append(f"{whole.checkpoint}.pt is whole: training goes on from step {whole.step:,}.")
+    lines += [notice for notice in state.notices if notice not in known.notices]
+    if after.paused != before.paused and after.active:
+        lines.append(formats.paused(after.paused_pid) or "The run goes on.")
     if after.trouble != before.trouble:
         lines.append(after.trouble or "What was in the way is over.")
     if state.val_loss is not None and state.val_loss != before.state.val_loss:

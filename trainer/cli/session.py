@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from trainer.runs import Run, RunStore
 
 PROGRAM = "llm-trainer"
+
+_COMMAND = re.compile(
+    rf"\b{PROGRAM} (?=[a-z]+(?: --|['.,]|$))(?![^']* --home\b)(?![a-z]+ --help\b)"
+)
+"""A command of this program in a sentence, unless it names a workspace or asks for help."""
 
 
 @dataclass
@@ -50,9 +56,21 @@ class Session:
 
     def command(self, arguments: str) -> str:
         """Return a command line that reaches the same workspace as this one."""
-        if self.home is None:
-            return f"{PROGRAM} {arguments}"
-        return f"{PROGRAM} --home {shlex.quote(self.home)} {arguments}"
+        return f"{self._program} {arguments}"
+
+    @property
+    def _program(self) -> str:
+        return PROGRAM if self.home is None else f"{PROGRAM} --home {shlex.quote(self.home)}"
+
+    def reaching(self, words: str) -> str:
+        """Let the commands in a sentence reach the same workspace as this one."""
+        return _COMMAND.sub(lambda _: f"{self._program} ", words)
+
+    def advice(self, run: Run) -> str:
+        """Say what can be done about a run, with commands that reach this workspace."""
+        from trainer.resumption import advice
+
+        return self.reaching(advice(run.state, run.paths))
 
     def report(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """Print one JSON document when it was asked for, and lines for people otherwise."""

@@ -149,6 +149,7 @@ def estimate(job: Job, trainee: Trainee, imports_seconds: float) -> dict[str, An
         "precision": trainee.precision,
         "compile": trainee.compiled.active,
         "notices": job.recorder.state.notices,
+        "warnings": job.recorder.state.warnings,
         "seconds": {
             "starting": starting_seconds,
             "compiling": compiling_seconds,

@@ -146,8 +146,8 @@ def _unsaved(job: Job, trainee: Trainee) -> Outcome:
     """The last step is done and the disk did not take it before someone asked for the end."""
     failure = trainee.saver.failure
     job.recorder.notice(
-        f"The run was stopped before its last step could be saved. {failure} Resumed, it repeats "
-        "the steps since its last checkpoint.",
+        f"The run was stopped at step {trainee.standing.step:,} before that step could be saved. "
+        f"{failure} A resume from then repeats the steps since the checkpoint before.",
         kind="not-saved",
         level="error",
         step=trainee.standing.step,

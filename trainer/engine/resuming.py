@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from trainer.config import Config, from_checkpoint
 from trainer.engine import checkpoint, retention
 from trainer.engine.checkpoint import DamagedCheckpointError, NotSavedError, SpoiltWeightsError
 from trainer.engine.reporting import phase
@@ -20,6 +21,9 @@ from trainer.engine.trainee import Job
 from trainer.errors import CheckpointError, NotFoundError
 from trainer.store.checkpoints import info_path, is_checkpoint_name
 from trainer.store.files import sync_folder
+from trainer.store.records import ResumedFrom
+from trainer.store.truth import anew_command
+from trainer.store.workspace import RunPaths
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +53,32 @@ def resume(job: Job) -> Resumption | None:
         return None
     phase(job, "loading checkpoint")
     found = _first_whole(job, job.checkpoint)
+    step = found.payload["step"]
+    job.recorder.update(resumed=ResumedFrom(checkpoint=found.name, step=step))
     _until_space(job, lambda: _make_latest(job, found))
     _tidy(job)
     return found
+
+
+def saved_configuration(paths: RunPaths, wanted: str) -> tuple[Config, str]:
+    """Return the configuration in the wanted checkpoint, or in the newest that can be read.
+
+    Returns it with the name of the checkpoint.
+
+    Raises:
+        CheckpointError: none can be read.
+        ConfigurationError: it holds settings of a newer version.
+    """
+    others = sorted(_others(paths.checkpoints, wanted), key=step_of, reverse=True)
+    for name in (wanted, *(path.stem for path in others)):
+        try:
+            payload = checkpoint.load(paths.checkpoint(name))
+        except (CheckpointError, NotFoundError):
+            continue
+        return from_checkpoint(payload["config"], f"{name}.pt"), name
+    raise CheckpointError(
+        "config.toml is damaged, and no checkpoint of this run can be read.", "Start a new run."
+    )
 
 
 def _first_whole(job: Job, wanted: str) -> Resumption:
@@ -71,7 +98,7 @@ def _first_whole(job: Job, wanted: str) -> Resumption:
             return Resumption(name, payload)
     raise CheckpointError(
         f"{' '.join(troubles)} There is no other checkpoint of this run to go on from.",
-        f"Start a new run with its configuration: llm-trainer train --config {job.paths.config}.",
+        f"To start it anew: {anew_command(job.paths)}",
     )
 
 
@@ -124,7 +151,8 @@ def _set_aside(path: Path) -> str:
 def _tell(job: Job, troubles: list[str], name: str, step: int) -> None:
     if troubles:
         job.recorder.notice(
-            f"{' '.join(troubles)} Training goes on from {name}.pt of step {step:,} instead.",
+            f"At the resume from step {step:,}: {' '.join(troubles)} Training went on from "
+            f"{name}.pt instead.",
             kind="damaged",
             level="error",
             step=step,

@@ -27,6 +27,7 @@ from trainer.engine.checkpoint import CheckpointInfo, DamagedCheckpointError, No
 from trainer.engine.timing import Costs
 from trainer.store.recorder import Recorder
 from trainer.store.space import reason
+from trainer.store.trouble import listed
 from trainer.store.workspace import RunPaths
 
 TROUBLE = "checkpoint"
@@ -81,6 +82,15 @@ def refused_words(error: NotSavedError, saved_step: int | None) -> str:
     why = reason(cause) if isinstance(cause, OSError) else error.message.rstrip(".")
     last = "" if saved_step is None else f"; the one that is there is of step {saved_step:,}"
     return f"No checkpoint can be saved ({why}){last}. The save is tried again."
+
+
+def given_up_words(names: Sequence[str], step: int) -> str:
+    """Say which checkpoints will never be there, because a newer save has taken their turn."""
+    files = listed([f"{name}.pt" for name in names])
+    return (
+        f"{files} of step {step:,} could not be saved before the next save was due, and "
+        f"{'was' if len(names) == 1 else 'were'} given up: training has gone on."
+    )
 
 
 @dataclass(frozen=True)
@@ -231,10 +241,9 @@ class Saver:
         if order.names and not order.live:
             self._take_in(self._try(order))
         if order.names and self._order is not None:
-            files = " and ".join(f"{name}.pt" for name in order.names)
-            self._recorder.event(
-                "not-saved",
-                f"{files} of step {order.step:,} could not be saved; training has gone on.",
+            self._recorder.notice(
+                given_up_words(order.names, order.step),
+                kind="not-saved",
                 level="error",
                 step=order.step,
             )

@@ -105,8 +105,8 @@ def _accumulate(trainee: Trainee, parts: Sequence[Batch]) -> Tensor:
 
 def _tell_smaller(job: Job, trainee: Trainee, step: int, before: int) -> None:
     job.recorder.notice(
-        f"There was not enough memory for {before:,} sequences at a time in step {step + 1:,}: "
-        f"from here on it is {trainee.sequences_at_once:,}, at the same effective batch.",
+        f"In step {step + 1:,} there was not enough memory for {before:,} sequences at a time: "
+        f"training went on with {trainee.sequences_at_once:,}, at the same effective batch.",
         kind="memory",
         level="warning",
         step=step + 1,

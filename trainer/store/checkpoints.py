@@ -20,6 +20,7 @@ import msgspec
 
 from trainer.errors import CheckpointError, ConflictError, NotFoundError, StoreError, UsageError
 from trainer.store.files import replace_file, sync_folder
+from trainer.store.workspace import RunPaths
 
 CHECKPOINT_SOURCES = "latest, best, epoch-<n> or step-<n>"
 PINNED = "step-"
@@ -79,6 +80,16 @@ def names_there(folder: Path, but: str | None = None) -> str:
     """Name the checkpoints of a folder in words, for a hint; all ``but`` one."""
     names = (checkpoint.name for checkpoint in list_checkpoints(folder))
     return ", ".join(name for name in names if name != but) or "none"
+
+
+def left_behind(paths: RunPaths) -> str:
+    """Say which checkpoints are left of a run whose folder is gone, and how to be rid of them."""
+    if not any_checkpoint(paths.checkpoints):
+        return ""
+    return (
+        f"Its checkpoints ({names_there(paths.checkpoints)}) are still in {paths.checkpoints}. "
+        f"To remove them too: llm-trainer delete --run-id {paths.run_id}"
+    )
 
 
 def _read_sidecar(path: Path) -> Checkpoint | None:

@@ -66,7 +66,7 @@ def read_record(path: Path, kind: type[T]) -> T:
     try:
         raw: Any = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DamagedError(f"{path} is damaged: {error}.", _DAMAGED_HINT) from error
+        raise DamagedError(f"{path} is damaged: {_fault(content)}.", _DAMAGED_HINT) from error
     try:
         return msgspec.convert(_of_this_schema(path, raw, kind), kind)
     except msgspec.ValidationError as error:
@@ -86,6 +86,15 @@ def _content(path: Path) -> bytes:
         raise StoreError(
             f"{path} cannot be read: {error.strerror}.", "Check who may read it, and the disk."
         ) from error
+
+
+def _fault(content: bytes) -> str:
+    """Say what is wrong with a file that should hold a JSON object, and cannot be read as one."""
+    if not content.strip():
+        return "it is empty"
+    if content.lstrip().startswith(b"{") and not content.rstrip().endswith(b"}"):
+        return "it is cut short"
+    return "it is not JSON"
 
 
 def _of_this_schema(path: Path, raw: Any, kind: type[Any]) -> Any:

@@ -101,9 +101,7 @@ class MetricsWriter:
         self._connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         with _damage_told():
             version = _version(self._connection)
-            found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise DamagedError(f"The metrics database is damaged: {found.splitlines()[0]}.")
+            _check_pages(self._connection)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             for number in range(version, SCHEMA_VERSION):
@@ -150,6 +148,23 @@ class MetricsWriter:
                 connection.execute(f"DELETE FROM {table} WHERE step > ?", (last,))
             counted = connection.execute("SELECT count(*) FROM points").fetchone()
         return int(counted[0])
+
+    def missing_steps(self, last: int | None = None) -> list[tuple[int, int]]:
+        """Return the steps without a point up to ``last``, as first and last of each gap.
+
+        Args:
+            last: None: the newest step that has one.
+        """
+        if last is None:
+            newest = self._connection.execute("SELECT coalesce(max(step), 0) FROM points")
+            last = int(newest.fetchone()[0])
+        rows = self._connection.execute(
+            "SELECT before + 1, step - 1 FROM (SELECT step, lag(step, 1, 0) OVER (ORDER BY step) "
+            "AS before FROM (SELECT step FROM points WHERE step BETWEEN 1 AND ? UNION SELECT ?)) "
+            "WHERE step > before + 1",
+            (last, last + 1),
+        )
+        return [(int(first), int(end)) for first, end in rows]
 
     def next_sitting(self) -> int:
         """Return the id for the row of the process that takes the run up now."""
@@ -213,11 +228,29 @@ def _damage_told() -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if _code(error) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise
-        raise DamagedError(
-            f"The metrics database is damaged: {error}.",
-            "Charts are not available for this run; its checkpoints are not affected. "
-            "Resuming sets it aside and begins a new one.",
-        ) from error
+        raise _damaged(_NO_DATABASE if _code(error) == sqlite3.SQLITE_NOTADB else _TORN) from error
+
+
+_TORN = "its parts do not fit together any more"
+_NO_DATABASE = "it does not hold a database any more"
+
+
+def _damaged(why: str) -> DamagedError:
+    return DamagedError(
+        f"The metrics database is damaged: {why}.",
+        "Charts lack some or all of their points; checkpoints are not affected. A resume sets the "
+        "file aside and puts a new one together from what can still be read.",
+    )
+
+
+def _check_pages(connection: sqlite3.Connection) -> None:
+    """Read the whole file and compare its pages with each other.
+
+    Raises:
+        DamagedError: they do not fit together.
+    """
+    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise _damaged(_TORN)
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -255,6 +288,22 @@ def check_metrics_version(path: Path) -> None:
         return
 
 
+def check_metrics(path: Path, *, whole: bool = False) -> None:
+    """Refuse a database that is damaged.
+
+    Args:
+        whole: read all of it; without, only its newest point, which costs next to nothing.
+
+    Raises:
+        DamagedError: with what a resume will do.
+        StoreError: it cannot be read.
+    """
+    with MetricsReader(path) as reader:
+        reader.last_step()
+        if whole:
+            reader.check_pages()
+
+
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
@@ -282,9 +331,14 @@ def open_or_replace(path: Path) -> tuple[MetricsWriter, str | None]:
         writer = MetricsWriter(path)
         saved = salvage(damaged, writer)
         return writer, (
-            f"{error.message} It was set aside as {damaged.name}, and a new one was begun with "
-            f"the {saved:,} rows that could still be read."
+            f"{error.message} It was set aside as {damaged.name}. {_salvaged_words(saved)}"
         )
+
+
+def _salvaged_words(points: int) -> str:
+    if not points:
+        return "No point of it could be read any more: a new one was begun."
+    return f"A new one was put together from what could still be read: {points:,} points."
 
 
 def _set_aside_with_log(path: Path) -> Path:
@@ -298,15 +352,15 @@ def _set_aside_with_log(path: Path) -> Path:
 
 
 def salvage(damaged: Path, writer: MetricsWriter) -> int:
-    """Copy the rows that can still be read out of a damaged database, and return how many."""
-    saved = 0
+    """Copy what can still be read out of a damaged database; return how many points that is."""
+    points = 0
     with contextlib.closing(_connect_read_only(damaged)) as source:
         source.row_factory = sqlite3.Row
         for table in TABLES:
             rows = {row[0]: (table, dict(row)) for row in _readable_rows(source, table)}
             writer.write(rows[key] for key in sorted(rows))
-            saved += len(rows)
-    return saved
+            points += len(rows) if table == "points" else 0
+    return points
 
 
 def _readable_rows(source: sqlite3.Connection, table: str) -> Iterator[sqlite3.Row]:
@@ -400,6 +454,16 @@ class MetricsReader:
                 if "no such table" not in str(error):
                     raise
                 return []  # Of an older version, or the worker has not made its tables yet.
+
+    def check_pages(self) -> None:
+        """Read the whole file and see whether its parts fit together.
+
+        Raises:
+            DamagedError: they do not.
+        """
+        if self._connection is not None:
+            with self._told_plainly():
+                _check_pages(self._connection)
 
     def last_step(self) -> int | None:
         """Return the newest step that has a point."""

@@ -45,13 +45,18 @@ def identify(pid: int) -> ProcessRecord | None:
 def _start_ticks(pid: int) -> int | None:
     if not _LINUX:
         return _creation_hundredths(pid)
+    fields = _stat_fields(pid)
+    return None if fields is None or fields[0] in _GONE_STATES else int(fields[19])
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of ``/proc/<pid>/stat`` from the third, the state, on."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name stands in brackets and may itself hold spaces and brackets.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in _GONE_STATES else int(fields[19])
+    return stat.rpartition(")")[2].split()
 
 
 def _creation_hundredths(pid: int) -> int | None:
@@ -72,6 +77,9 @@ def is_stopped(record: ProcessRecord | None) -> bool:
     """Say whether exactly this process lives and is held up, by SIGSTOP or Ctrl+Z."""
     if record is None or not is_alive(record):
         return False
+    if _LINUX:
+        fields = _stat_fields(record.pid)
+        return fields is not None and fields[0] == "T"
     try:
         return bool(psutil.Process(record.pid).status() == psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:

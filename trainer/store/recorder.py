@@ -18,13 +18,14 @@ from typing import Any
 
 import msgspec
 
+from trainer import formats
 from trainer.errors import DamagedError, StoreError
 from trainer.store.files import write_record
 from trainer.store.metrics import MetricsWriter, open_or_replace
 from trainer.store.pending import CUT, PendingRows
 from trainer.store.records import State, now
 from trainer.store.space import NO_SPACE, reason
-from trainer.store.trouble import TroubleFile, over_words, unwritten_words
+from trainer.store.trouble import TroubleFile, meanwhile_words, over_words, unwritten_words
 from trainer.store.workspace import RunPaths
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Recorder:
         self._failed_ticks = 0
         self._unwritten: dict[str, str] = {}
         self._waiting = False
+        self._ending: str | None = None
         self._troubles: dict[str, str] = {}
         self._trouble_told = False
         self._trouble_file = TroubleFile(paths.trouble)
@@ -112,10 +114,15 @@ class Recorder:
     def notice(
         self, message: str, *, kind: str = "notice", level: str = "info", step: int | None = None
     ) -> None:
-        """Tell people something that stays true for the whole run."""
-        state = self.state
-        if message not in state.notices:
-            self.update(notices=[*state.notices, message])
+        """Tell people for good: word it so that it is still true when the run has ended.
+
+        Args:
+            level: ``info`` is shown among the state's notices, anything else as a warning.
+        """
+        field = "notices" if level == "info" else "warnings"
+        told: list[str] = getattr(self.state, field)
+        if message not in told:
+            self.update(**{field: [*told, message]})
             self.event(kind, message, level, step)
 
     def trouble(self, source: str, message: str | None) -> None:
@@ -178,8 +185,10 @@ class Recorder:
         for space until it has some or is asked to stop; any other tries for half a minute, and
         shows as interrupted when it could not say goodbye.
         """
-        complete = changes.get("status") == "completed"
-        self._end_sitting(changes.get("status"))
+        self._ending = changes.get("status")
+        complete = self._ending == "completed"
+        self.update(eta_seconds=None)
+        self._end_sitting(self._ending)
         self._until(self.flush, patient=complete)
         self._ended.set()
         self._wake.set()
@@ -251,6 +260,7 @@ class Recorder:
             self._writer = None
             self._writer = self._opened()
             self._write_pending(self._writer)
+            self._tell_missing(self._writer)
 
     def _write_pending(self, writer: MetricsWriter) -> None:
         while True:
@@ -264,14 +274,19 @@ class Recorder:
             self._pending.settle(count)
 
     def _cut(self, writer: MetricsWriter, step: int, evaluated: bool) -> None:
-        """Forget what is past a step, and say so when points before it were lost."""
-        kept = writer.cut_after(step, evaluated=evaluated)
-        if kept < step:
-            self.event(
-                "metrics",
-                f"The points of {step - kept:,} of the {step:,} steps before this are lost.",
-                level="warning",
-                step=step,
+        """Forget what is past a step, and say which steps before it have lost their points."""
+        if writer.cut_after(step, evaluated=evaluated) < step:
+            self._tell_missing(writer, step)
+
+    def _tell_missing(self, writer: MetricsWriter, last: int | None = None) -> None:
+        gaps = writer.missing_steps(last)
+        if gaps:
+            self.notice(
+                f"No points are left of {formats.steps(gaps)}: the charts have a gap there. "
+                "Training itself lost nothing.",
+                kind="metrics",
+                level="error",
+                step=last,
             )
 
     def _write_state(self) -> None:
@@ -291,18 +306,19 @@ class Recorder:
     def _opened(self) -> MetricsWriter:
         writer, happened = open_or_replace(self._paths.metrics)
         if happened is not None:
-            self.event("metrics", happened, level="warning")
+            self.notice(happened, kind="metrics", level="error")
         return writer
 
     def _tell_trouble(self) -> None:
-        """Write what is in the way as long as anything is, with a new sign of life each time."""
-        self.trouble("folder", unwritten_words(dict(self._unwritten), not self._waiting))
+        """Write what is in the way as long as anything is, and how the run stands meanwhile."""
+        meanwhile = meanwhile_words(self.state, waits=self._waiting, ending=self._ending)
+        self.trouble("folder", unwritten_words(dict(self._unwritten), meanwhile))
         with self._lock:
-            troubles = dict(self._troubles)
+            troubles, state = dict(self._troubles), self._state
         if troubles or self._trouble_told:
             # Where not even this can be written, the age of the last heartbeat tells.
             with contextlib.suppress(OSError):
-                self._trouble_file.write(troubles)
+                self._trouble_file.write(troubles, state)
             self._trouble_told = bool(troubles)
 
     # ------------------------------------------------------------------ room, and the end

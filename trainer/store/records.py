@@ -76,6 +76,13 @@ class OomKills(msgspec.Struct, frozen=True, kw_only=True):
     on_machine: int | None
 
 
+class ResumedFrom(msgspec.Struct, frozen=True, kw_only=True):
+    """The checkpoint that a resumed run went on from, found whole: ``latest``, and its step."""
+
+    checkpoint: str
+    step: int
+
+
 class QueueStanding(msgspec.Struct, frozen=True, kw_only=True):
     """Where a run stands that waits for its device.
 
@@ -135,6 +142,10 @@ class State(msgspec.Struct, kw_only=True):
     heartbeat_uptime_seconds: float | None = None
     """When the worker was heard of last, on the monotonic clock that all processes share."""
     oom_kills: OomKills | None = None
+    warnings: list[str] = []
+    """What went wrong in a way that people must know for good; ``notices`` merely inform."""
+    resumed: ResumedFrom | None = None
+    """Where the last resume went on; None before it is known, and in a run never resumed."""
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):

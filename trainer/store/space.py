@@ -7,6 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 
 NO_SPACE = "no space left"
+WAITING_FOR_SPACE = "waiting for free space"
+"""The phase of a run that has nothing left to do but to save."""
 
 _CODES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SQLITE_CODES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})

@@ -3,10 +3,14 @@
 It lies in the run folder, so it outlasts whoever asked, reaches a worker that is only just
 starting, and tells afterwards why a run ended. A deadline is a time on the monotonic clock of
 this boot, which all processes share: setting the wall clock neither hastens nor delays it.
+
+A worker reserves a block for it at its start. On a full disk the request is written into that
+block, which is then renamed, or into the block of the request before: neither takes new space.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -17,10 +21,12 @@ import msgspec
 
 from trainer.errors import StoreError
 from trainer.store import process
-from trainer.store.files import read_record, write_record
+from trainer.store.files import read_record, sync_folder, write_record
 from trainer.store.records import SCHEMA, ProcessRecord, State, written_time
+from trainer.store.space import is_no_space
 from trainer.store.workspace import RunPaths
 
+RESERVE_BYTES = 4096
 LEAST_DEADLINE_SECONDS = 60.0
 _PATIENCE_FACTOR = 3.0
 _SAVED_BYTES_PER_PARAMETER = 12
@@ -88,12 +94,59 @@ def read_stop_request(paths: RunPaths) -> StopRequest | None:
 
 
 def write_stop_request(paths: RunPaths, request: StopRequest) -> None:
-    """Leave a request in place of the one before.
+    """Leave a request in place of the one before, on a full disk in what is reserved for it.
 
     Raises:
-        OSError: the folder is gone, read-only or full.
+        OSError: the folder is gone, read-only, or full and nothing is reserved in it.
     """
-    write_record(paths.stop_request, request)
+    try:
+        write_record(paths.stop_request, request)
+    except OSError as error:
+        if not is_no_space(error):
+            raise
+        if not _is_written_without_space(paths, request):
+            raise
+
+
+def reserve_stop_request(paths: RunPaths) -> None:
+    """Take a block of the disk for a request that may come when the disk is full.
+
+    Raises:
+        OSError: there is no space even for that, or the folder cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+    _overwrite(os.open(paths.stop_reserve, flags, 0o644), b"")
+
+
+def release_reserve(paths: RunPaths) -> None:
+    """Give the block back: the run has ended. One that stays behind harms nobody."""
+    with contextlib.suppress(OSError):
+        paths.stop_reserve.unlink(missing_ok=True)
+
+
+def _is_written_without_space(paths: RunPaths, request: StopRequest) -> bool:
+    """Write into the reserve and rename it, or else into the request before; False without both."""
+    content = msgspec.json.encode(request)
+    for place in (paths.stop_reserve, paths.stop_request):
+        try:
+            descriptor = os.open(place, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        _overwrite(descriptor, content)
+        with contextlib.suppress(FileNotFoundError):  # Another who asks just now has renamed it.
+            os.replace(place, paths.stop_request)
+        sync_folder(paths.folder)
+        return True
+    return False
+
+
+def _overwrite(descriptor: int, content: bytes) -> None:
+    """Fill the block of a file with JSON and blanks, at once, and close the file."""
+    try:
+        os.pwrite(descriptor, content.ljust(RESERVE_BYTES), 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def default_deadline_seconds(state: State) -> float:

@@ -2,8 +2,9 @@
 
 ``state.json`` is replaced, so nothing of it can be told once the disk is full. ``trouble.json``
 is one block that the worker reserves at its start and overwrites in place: a full disk takes
-that from nobody. It is the one file of a run that is edited, and therefore holds nothing that
-could not be missed; half of it, or none, reads as no trouble.
+that from nobody. Beside the trouble it tells the figures that move, which would stand still
+otherwise. It is edited, never replaced, and therefore holds nothing that could not be missed;
+half of it, or none, reads as no trouble.
 """
 
 from __future__ import annotations
@@ -15,23 +16,77 @@ from pathlib import Path
 
 import msgspec
 
-from trainer.store.records import now
-from trainer.store.space import NO_SPACE
+from trainer.store.records import ACTIVE, Progress, State, Status, now
+from trainer.store.space import NO_SPACE, WAITING_FOR_SPACE
 
 BLOCK_BYTES = 4096
 
 
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What moves in a state while a run goes on: fields of it, by their names and meanings."""
+
+    status: Status
+    phase: str | None = None
+    progress: Progress | None = None
+    epoch: int | None = None
+    step: int | None = None
+    total_steps: int | None = None
+    tokens: int | None = None
+    train_loss: float | None = None
+    val_loss: float | None = None
+    best_val_loss: float | None = None
+    val_word_perplexity: float | None = None
+    best_val_word_perplexity: float | None = None
+    val_bits_per_byte: float | None = None
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+    utilisation: float | None = None
+    elapsed_seconds: float | None = None
+    eta_seconds: float | None = None
+    updated_at: str
+
+    @classmethod
+    def of(cls, state: State) -> Figures:
+        """Take them from a state."""
+        return cls(**{name: getattr(state, name) for name in cls.__struct_fields__})
+
+    def over(self, state: State) -> State:
+        """Lay them over an older state of the same run.
+
+        A run that is known to be stopping keeps that status. One that has ended and could not
+        write so yet is not over for those who look: its process lives.
+        """
+        figures = msgspec.structs.asdict(self)
+        if self.status not in ACTIVE:
+            figures |= {"status": state.status, "phase": "finishing"}
+        elif state.status == "stopping":
+            figures["status"] = state.status
+        return msgspec.structs.replace(state, **figures)
+
+
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """What is in the way, a sentence or two a source, and when the worker said so last."""
+    """What is in the way, a sentence or two a source, and how the run stood when it was told."""
 
     heartbeat_at: str
     heartbeat_uptime_seconds: float
     messages: dict[str, str] = {}
+    figures: Figures | None = None
 
     @property
     def in_words(self) -> str | None:
         """All of it, or None when nothing is in the way."""
         return " ".join(self.messages.values()) or None
+
+    def over(self, state: State) -> State:
+        """Lay what the worker told here over a state that it wrote before; a newer one stays."""
+        if (state.heartbeat_uptime_seconds or 0.0) >= self.heartbeat_uptime_seconds:
+            return state
+        told = state if self.figures is None else self.figures.over(state)
+        return msgspec.structs.replace(
+            told,
+            heartbeat_at=self.heartbeat_at,
+            heartbeat_uptime_seconds=self.heartbeat_uptime_seconds,
+        )
 
 
 class TroubleFile:
@@ -48,13 +103,14 @@ class TroubleFile:
         self.write({})
         os.fsync(self._descriptor)
 
-    def write(self, messages: Mapping[str, str]) -> None:
-        """Overwrite the block with the present trouble.
+    def write(self, messages: Mapping[str, str], state: State | None = None) -> None:
+        """Overwrite the block with the present trouble, and the figures of the present state.
 
         Raises:
             OSError: not even that is possible (a file system that copies on write).
         """
-        os.pwrite(self._descriptor, encoded(messages), 0)
+        figures = None if state is None else Figures.of(state)
+        os.pwrite(self._descriptor, encoded(messages, figures), 0)
 
     def remove(self) -> None:
         """Give the block back: the run has ended and its state says all."""
@@ -62,12 +118,15 @@ class TroubleFile:
         self._path.unlink(missing_ok=True)
 
 
-def encoded(messages: Mapping[str, str]) -> bytes:
+def encoded(messages: Mapping[str, str], figures: Figures | None = None) -> bytes:
     """Write trouble as one block; what does not fit is left out, the last source first."""
     kept = dict(messages)
     while True:
         trouble = Trouble(
-            heartbeat_at=now(), heartbeat_uptime_seconds=time.monotonic(), messages=kept
+            heartbeat_at=now(),
+            heartbeat_uptime_seconds=time.monotonic(),
+            messages=kept,
+            figures=figures,
         )
         content = msgspec.json.encode(trouble)
         if len(content) <= BLOCK_BYTES:
@@ -85,12 +144,33 @@ def read_trouble(path: Path) -> Trouble | None:
         return None
 
 
-def unwritten_words(reasons: Mapping[str, str], goes_on: bool) -> str | None:
-    """Say which files cannot be written and what becomes of training meanwhile.
+def meanwhile_words(state: State, *, waits: bool, ending: str | None) -> str:
+    """Say what becomes of a run while its files cannot be written.
+
+    Args:
+        waits: whether training waits because no more can be kept.
+        ending: the status that the run has come to and cannot tell yet, or None.
+    """
+    if ending == "completed":
+        return "All steps are done; the run waits until it can say so"
+    if ending is not None:
+        return f"The run has ended ({ending}) and tries to say so"
+    if waits:
+        return "Training waits, for no more can be kept"
+    if state.phase == WAITING_FOR_SPACE:
+        done = "Training is stopped" if state.status == "stopping" else "All steps are done"
+        return f"{done}; the run waits for space to save its last checkpoint"
+    if state.status == "stopping":
+        return "The run is stopping"
+    return "Training goes on" if state.status == "running" else "The run goes on"
+
+
+def unwritten_words(reasons: Mapping[str, str], meanwhile: str) -> str | None:
+    """Say which files cannot be written and what becomes of the run.
 
     Args:
         reasons: by file, why.
-        goes_on: whether training does, or waits.
+        meanwhile: see :func:`meanwhile_words`.
     """
     if not reasons:
         return None
@@ -98,8 +178,7 @@ def unwritten_words(reasons: Mapping[str, str], goes_on: bool) -> str | None:
     for file, cause in reasons.items():
         causes.setdefault(cause, []).append(file)
     told = "; ".join(f"{listed(files)} cannot be written: {why}" for why, files in causes.items())
-    training = "Training goes on" if goes_on else "Training waits, for no more can be kept"
-    return f"{told}. {training}; what is missing is kept in memory and written later."
+    return f"{told}. {meanwhile}; what is missing is kept in memory and written later."
 
 
 def over_words(message: str, others: Mapping[str, str]) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import time
 from pathlib import Path
 
 import msgspec
 
+from trainer import formats
 from trainer.store import lock, process
 from trainer.store.checkpoints import any_checkpoint
 from trainer.store.files import read_record
@@ -27,6 +29,9 @@ SILENT_SECONDS = 10.0
 
 PROCESS_BEGINS = "Process {pid} begins."
 """The line with which a worker's part of ``worker.log`` starts."""
+
+NOTHING_SAVED = "It had done no step that was saved"
+"""What a run lacks that cannot be resumed."""
 
 _BEGINS_LINE = re.compile(PROCESS_BEGINS.format(pid=r"\d+"))
 _LAST_WORDS_BYTES = 64 * 1024
@@ -90,17 +95,19 @@ def silent_seconds(state: State, uptime_seconds: float | None = None) -> int | N
 def interruption(state: State, paths: RunPaths) -> ErrorRecord:
     """Say what is known of a process that vanished, and what can be done about it."""
     who = f"The training process {state.process.pid}" if state.process else "The training process"
-    heard = f", last heard of at {state.heartbeat_at}" if state.heartbeat_at else ""
-    killed = killed_words(read_stop_request(paths))
+    heard = f", last heard of at {formats.moment(state.heartbeat_at)}" if state.heartbeat_at else ""
+    request = read_stop_request(paths)
+    killed = killed_words(request)
     kills = 0 if killed or _rebooted(state) else oom_kills_since(state.oom_kills)
     if killed:
         message = f"{who} {killed}."
     else:
         why = _likely_cause(state, last_words(paths.worker_log), kills)
         message = f"{who} is gone without a goodbye{heard}: {why}."
-    hint = _what_to_do(paths)
+    as_asked = request is not None and request.killed_for == "request"
+    hint = _what_to_do(paths, as_asked=as_asked)
     if kills:
-        hint = f"{hint} {MEMORY_HINT}"
+        hint = f"{MEMORY_HINT} {hint}"
     return ErrorRecord(kind="interrupted", message=message, hint=hint)
 
 
@@ -147,10 +154,21 @@ def _rebooted(state: State) -> bool:
     return state.process is not None and state.process.boot_id != process.boot_id()
 
 
-def _what_to_do(paths: RunPaths) -> str:
-    if any_checkpoint(paths.checkpoints):
-        return "Resume the run to go on from its last checkpoint; worker.log may say more."
-    return "It had saved no checkpoint yet: start it anew with its own config.toml."
+def _what_to_do(paths: RunPaths, *, as_asked: bool) -> str:
+    if not any_checkpoint(paths.checkpoints):
+        return nothing_saved_words(paths)
+    more = "" if as_asked else "; worker.log may say more"
+    return f"Resume the run to go on from its last checkpoint{more}."
+
+
+def nothing_saved_words(paths: RunPaths) -> str:
+    """Say of a run that ended without a checkpoint how to do what it was meant to do."""
+    return f"{NOTHING_SAVED}. To start it anew: {anew_command(paths)}"
+
+
+def anew_command(paths: RunPaths) -> str:
+    """Return the command that makes a new run with the configuration of this one."""
+    return f"llm-trainer train --config {shlex.quote(str(paths.config))}"
 
 
 # ---------------------------------------------------------------------- what it said last

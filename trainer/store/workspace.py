@@ -77,6 +77,10 @@ class RunPaths:
         return self.folder / "stop.json"
 
     @property
+    def stop_reserve(self) -> Path:
+        return self.folder / "stop.reserve"
+
+    @property
     def start_request(self) -> Path:
         return self.folder / "start.json"
 
@@ -126,3 +130,12 @@ class Workspace:
         except FileNotFoundError:
             return []
         return sorted(names, reverse=True)
+
+    def orphaned_ids(self) -> list[str]:
+        """List the runs whose folder is gone while their checkpoints are left."""
+        try:
+            with os.scandir(self.checkpoints_dir) as entries:
+                names = [e.name for e in entries if is_run_id(e.name) and e.is_dir()]
+        except FileNotFoundError:
+            return []
+        return [name for name in names if not (self.runs_dir / name).exists()]

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from trainer import formats
+from trainer.runs import since_word
 from trainer.tui import wording
 from trainer.tui.figures_pane import pair_lines
 from trainer.tui.live_text import LiveText
@@ -35,7 +36,10 @@ class DetailsPane(VerticalScroll):
 def details_text(glimpse: Glimpse, at: datetime) -> Text:
     """Write the sections one below the other."""
     run = glimpse.run
-    facts = [("started", formats.age(run.state.created_at, at)), *wording.facts(run.state)]
+    facts = [
+        (since_word(run.state), formats.age(run.state.created_at, at)),
+        *wording.facts(run.state),
+    ]
     facts.append(("folder", str(run.paths.folder)))
     notes = note_lines(run)
     sections = [

@@ -133,7 +133,8 @@ class MainScreen(Screen[None]):
         if self.glimpse is not None and self.glimpse.run.run_id == event.run_id:
             self.glimpse = None
         if event.run_id not in self.no_news:
-            self.notify(f"Run {event.run_id} was deleted elsewhere.", severity="warning")
+            told = f"Run {event.run_id} is gone: its folder was deleted (or moved) elsewhere."
+            self.notify(told, severity="warning")
         self._poller.hurry()
 
     @on(StoreUnreadable)

@@ -96,7 +96,8 @@ def clipped(lines: Sequence[Text], width: int) -> Text:
 def note_lines(run: Run) -> list[Text]:
     """Return why the run failed, what is in its way, and what must be known of it."""
     state = run.state
-    lines = [Text.assemble(("note ", "yellow"), notice) for notice in state.notices]
+    lines = [Text.assemble(("warning ", "bold yellow"), told) for told in state.warnings]
+    lines += [Text.assemble(("note ", "yellow"), notice) for notice in state.notices]
     if run.trouble is not None:
         lines.insert(0, Text.assemble(("trouble ", "bold yellow"), run.trouble))
     if state.error is not None:

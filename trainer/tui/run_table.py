@@ -15,7 +15,7 @@ from textual.widgets import DataTable
 from textual.widgets.data_table import RowDoesNotExist
 
 from trainer import formats
-from trainer.runs import Run, warning
+from trainer.runs import Run, status_word, warning
 from trainer.tui import wording
 
 SHORTEST_NAME = 12
@@ -57,7 +57,10 @@ def _name(run: Run, _: datetime) -> Text:
 
 
 def _status(run: Run, _: datetime) -> Text:
-    status = Text(wording.status_words(run.state), wording.STATUS_STYLES[run.status])
+    if status_word(run) == "paused":
+        status = Text(wording.paused_words(run.state), "yellow")
+    else:
+        status = Text(wording.status_words(run.state), wording.STATUS_STYLES[run.status])
     return status.append(" !", "bold yellow") if warning(run) else status
 
 

@@ -82,7 +82,7 @@ class StoreWatch:
             NotFoundError: there is no such run any more.
             StoreError: its state is damaged.
         """
-        run = self._store.get(run_id)
+        run = self._store.inspect(run_id)
         known = replace(
             self._still_true(run),
             run=run,

@@ -36,6 +36,11 @@ def status_words(state: State) -> str:
     return f"{state.status} {percent_words(progress_percent(state))}".strip()
 
 
+def paused_words(state: State) -> str:
+    """Write ``paused 42 %`` for a run whose process is held up."""
+    return f"paused {percent_words(progress_percent(state))}".strip()
+
+
 def start_words(run: Run, started: str) -> str:
     """Confirm that a run was launched: it has started, or it waits."""
     place = place_words(run.state.queue)
@@ -132,13 +137,9 @@ def counts_words(active: int, shown: int, total: int, query: str) -> str:
 
 def next_run_words(epochs: int | None, device: str | None) -> str:
     """Say what ``[``, ``]`` and ``d`` have chosen for the next run."""
-    length = "epochs as configured" if epochs is None else _plural(epochs, "epoch")
+    length = "epochs as configured" if epochs is None else formats.plural(epochs, "epoch")
     place = "device as configured" if device is None else f"device {device}"
     return f"Next run: {length}, {place}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def model_words(config: Config) -> str:
@@ -160,7 +161,7 @@ def resume_words(
     sentence = f"Goes on from step {checkpoint.step:,}{target}"
     lost = (state.step or 0) - checkpoint.step
     if lost > 0:
-        return f"{sentence}, doing {_plural(lost, 'step')} again."
+        return f"{sentence}, doing {formats.plural(lost, 'step')} again."
     return f"{sentence}, on the same curve."
 
 
@@ -172,8 +173,8 @@ def _target_words(state: State, more_epochs: int, max_steps: int | None) -> str:
     if not more_epochs:
         return f" to step {state.total_steps or max_steps:,}"
     steps = more_epochs * (state.steps_per_epoch or 0)
-    about = f": about {_plural(steps, 'step')} more" if steps else ""
-    return f" and adds {_plural(more_epochs, 'epoch')}{about}"
+    about = f": about {formats.plural(steps, 'step')} more" if steps else ""
+    return f" and adds {formats.plural(more_epochs, 'epoch')}{about}"
 
 
 def checkpoint_words(checkpoint: Checkpoint) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from flask import Response, flash, make_response, redirect, render_template, request
 
 from trainer.errors import NotFoundError, TrainerError, UsageError
+from trainer.resumption import chosen_checkpoint, source_words
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import Answer, pages, submissions, to_list, to_run, undo
 from webapp.pages.one_run import whole_page
@@ -137,6 +138,7 @@ def resume_run(run_id: str) -> Answer:
     """Go on with a run, or say beside the form why that cannot be."""
     source = request.form.get("from", "latest")
     now_anyway = request.form.get("now_anyway") == "true"
+    chosen = chosen_checkpoint(services().store.get(run_id).paths, source)
     try:
         more_epochs = _whole_number(request.form.get("more_epochs", "0"))
 
@@ -152,7 +154,8 @@ def resume_run(run_id: str) -> Answer:
     except TrainerError as error:
         return _resume_page(run_id, request.form, "resume.html", error)
     run = services().store.get(run_id)
-    flash(presenting.start_words(run, f"Going on from {source}.pt."), "done")
+    words = f"Going on from {source_words(source, chosen, None)}."
+    flash(presenting.start_words(run, words), "done")
     return to_run(run_id)
 
 

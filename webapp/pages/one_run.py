@@ -9,6 +9,7 @@ from flask import Response, redirect, render_template, send_file, url_for
 
 from trainer import config as configuration
 from trainer.config import SETTINGS, Config, model_shape
+from trainer.damage import config_damage
 from trainer.errors import NotFoundError, StoreError, TrainerError
 from trainer.export import csv_text
 from trainer.runs import Run
@@ -31,7 +32,7 @@ def newest_run() -> Answer:
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> Answer:
     """Everything about one run as it stands; scripts keep it moving."""
-    return whole_page(services().store.get(run_id))
+    return whole_page(services().store.inspect(run_id))
 
 
 def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
@@ -66,7 +67,7 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
         events=events[::-1],
         log=log.lines,
         picture=figures.picture,
-        figures_note=figures.note,
+        figures_note=None if figures.note in run.damage else figures.note,
         next_step=presenting.next_step(run, checkpoints),
         page_data={
             "run": run.as_dict(),
@@ -112,6 +113,8 @@ def _page_without_config(run: Run, error: StoreError) -> str:
         run=run,
         error=error,
         checkpoints=services().store.checkpoints(run.run_id),
+        warnings=[told for told in run.state.warnings if told != config_damage(run.paths)],
+        picture=_figures(run).picture,
         log=read_log(run.paths.train_log, None).lines,
     )
 

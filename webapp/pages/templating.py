@@ -9,7 +9,7 @@ from flask.blueprints import BlueprintSetupState
 
 from trainer import __version__, formats
 from trainer.queueing import place_words
-from trainer.runs import warning
+from trainer.runs import since_word, warning
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import pages
 from webapp.security import HTMX_URL
@@ -33,10 +33,13 @@ def _teach_templates(state: BlueprintSetupState) -> None:
         age=formats.age,
         countdown=formats.countdown,
         silence=formats.silence,
+        paused=formats.paused,
         progress=lambda run: presenting.percent_done(run.state),
         percent_words=presenting.percent_words,
         phase_words=lambda run: presenting.phase_sentence(run.state),
         steps_words=lambda run: presenting.steps_words(run.state),
+        since_word=since_word,
+        hint_words=presenting.hint_words,
         warning=warning,
         place_words=lambda run: place_words(run.state.queue),
         time_cell=lambda run: presenting.time_cell(run.state),

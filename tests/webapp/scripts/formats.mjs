@@ -10,8 +10,12 @@ const functions = {
   ...formats.FORMATS,
   time_left: formats.timeLeft,
   ordinal: formats.ordinal,
+  plural: (number) => formats.plural(number, "warning"),
+  since: runstate.sinceWord,
+  hint: (hint) => runstate.hintWords({ error: { hint } }),
   countdown: formats.countdown,
   silence: formats.silence,
+  paused: formats.paused,
   percent: ([part, whole]) => formats.percent(part, whole),
   age: (stamp) => formats.age(stamp, at),
 };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -13,6 +13,9 @@ from trainer.cli.output import commands_to_try
 from trainer.cli.session import Session
 from trainer.errors import UsageError
 from trainer.runs import Run
+from trainer.store.checkpoints import list_checkpoints
+
+_SAID = ("name", "notes", "archived", "pinned")
 
 
 @command(
@@ -68,7 +71,11 @@ def annotate_command(
         pinned=pinned,
         archived=archived,
     )
-    session.report(run.as_dict(), [*lines, f"Run {run.run_id} is now {described(run)}."])
+    changed = {field for field, value in zip(_SAID, said, strict=True) if value is not None}
+    words = described(run, changed | ({"tags"} if tags or untags else set()))
+    session.report(
+        run.as_dict(), [*lines, *([f"Run {run.run_id} is now {words}."] if words else [])]
+    )
 
 
 def _pin_and_unpin(
@@ -84,16 +91,18 @@ def _pin_and_unpin(
     return lines
 
 
-def described(run: Run) -> str:
-    """Tell what is said about a run."""
-    notes = run.annotations
-    parts = [f"named '{notes.name}'" if notes.name else "without a name"]
-    if notes.tags:
-        parts.append("tagged " + ", ".join(notes.tags))
-    parts += [word for word, on in (("pinned", notes.pinned), ("archived", notes.archived)) if on]
-    if notes.notes:
-        parts.append(f"with notes ({formats.count(len(notes.notes))} characters)")
-    return ", ".join(parts)
+def described(run: Run, changed: Collection[str]) -> str:
+    """Tell what was changed about a run: those of its annotations that are named."""
+    said = run.annotations
+    length = formats.count(len(said.notes))
+    words = {
+        "name": f"named '{said.name}'" if said.name else "without a name",
+        "tags": f"tagged {', '.join(said.tags)}" if said.tags else "without tags",
+        "pinned": "pinned" if said.pinned else "not pinned",
+        "archived": "archived" if said.archived else "not archived",
+        "notes": f"with notes ({length} characters)" if said.notes else "without notes",
+    }
+    return ", ".join(word for field, word in words.items() if field in changed)
 
 
 @command("delete", "delete --run-id 20260102-0304")
@@ -101,41 +110,55 @@ def described(run: Run) -> str:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--undo", is_flag=True, help="Bring a deleted run back (give its whole run id).")
 def delete_command(session: Session, run_id: str, yes: bool, undo: bool) -> None:
-    """Delete a run and its checkpoints."""
+    """Delete a run and its checkpoints, or what a deleted run folder has left of them."""
     if undo:
-        run = session.store.restore(run_id)
-        session.report(run.as_dict(), [f"Run {run.run_id} is back."])
+        _bring_back(session, run_id)
         return
-    run = session.run(run_id)
-    if not yes and not run.active:
-        _confirm(session, run)
-    session.store.delete(run.run_id)
-    back = session.command(f"delete --run-id {run.run_id} --undo")
+    found = session.store.resolve(run_id, orphaned=True)
+    orphaned = found in session.store.workspace.orphaned_ids()
+    run = None if orphaned else session.store.get(found)
+    if not yes and (run is None or not run.active):
+        _confirm(session, found, run)
+    session.store.delete(found)
+    back = session.command(f"delete --run-id {found} --undo")
     session.report(
-        {"run_id": run.run_id, "deleted": True},
-        [f"Deleted run {run.run_id}.", *commands_to_try([("bring it back", back)])],
+        {"run_id": found, "deleted": True},
+        [
+            f"Deleted the checkpoints of run {found}." if orphaned else f"Deleted run {found}.",
+            *commands_to_try([("bring them back" if orphaned else "bring it back", back)]),
+        ],
     )
 
 
-def _confirm(session: Session, run: Run) -> None:
+def _bring_back(session: Session, run_id: str) -> None:
+    run = session.store.restore(run_id)
+    if run is None:
+        words = f"The checkpoints of run {run_id} are back; its folder was gone before."
+        session.report({"run_id": run_id}, [words])
+    else:
+        session.report(run.as_dict(), [f"Run {run.run_id} is back."])
+
+
+def _confirm(session: Session, run_id: str, run: Run | None) -> None:
     """Ask a person; without one, ``--yes`` has to say it.
+
+    Args:
+        run: None where only its checkpoints are left.
 
     Raises:
         UsageError: nobody can be asked.
     """
     if session.json or not can_ask():
         raise UsageError(
-            f"Deleting run {run.run_id} has to be confirmed, and there is no terminal to ask on.",
+            f"Deleting run {run_id} has to be confirmed, and there is no terminal to ask on.",
             "Add --yes.",
         )
-    checkpoints = session.store.checkpoints(run.run_id)
+    checkpoints = list_checkpoints(session.store.workspace.paths(run_id).checkpoints)
     size = formats.size(sum(checkpoint.bytes for checkpoint in checkpoints))
-    named = f" ('{run.annotations.name}')" if run.annotations.name else ""
-    click.confirm(
-        f"Delete run {run.run_id}{named} and its {len(checkpoints)} checkpoints ({size})?",
-        abort=True,
-        err=True,
-    )
+    of_run = f"{formats.plural(len(checkpoints), 'checkpoint')} ({size})"
+    named = f" ('{run.annotations.name}')" if run and run.annotations.name else ""
+    what = f"run {run_id}{named} and its {of_run}" if run else f"the {of_run} left of run {run_id}"
+    click.confirm(f"Delete {what}?", abort=True, err=True)
 
 
 def can_ask() -> bool:

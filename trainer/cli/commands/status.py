@@ -14,6 +14,7 @@ from trainer.cli.options import command, run_id_option
 from trainer.cli.output import commands_to_try, screen_width
 from trainer.cli.session import Session
 from trainer.errors import UsageError
+from trainer.following import look_again
 from trainer.runs import Run
 from trainer.telemetry import Nvml
 
@@ -99,14 +100,16 @@ def no_runs(session: Session) -> list[str]:
 
 def _show_one(session: Session, run_id: str, watch: bool) -> None:
     if session.json:
-        session.report(session.store.get(run_id).as_dict(), [])
+        session.report(session.store.inspect(run_id).as_dict(), [])
         return
     nvml = Nvml()
 
     def look() -> tuple[list[str], bool]:
-        run = session.store.get(run_id)
+        run = look_again(session.store, run_id)
         checkpoints = session.store.checkpoints(run_id)
-        return run_detail(run, checkpoints, nvml.read(), screen_width()), not run.active
+        advice = session.advice(run)
+        lines = run_detail(run, checkpoints, nvml.read(), screen_width(), advice)
+        return lines, not run.active
 
     _draw(look, watch)
 

@@ -13,7 +13,9 @@ from trainer.cli.session import PROGRAM, Session
 from trainer.cli.settings import config_options, load, shortcut_layers, shortcut_options
 from trainer.errors import UsageError
 from trainer.queueing import place_words
+from trainer.resumption import chosen_checkpoint, source_words
 from trainer.store.checkpoints import any_checkpoint
+from trainer.store.truth import nothing_saved_words
 
 if TYPE_CHECKING:
     from trainer.config import Config
@@ -124,18 +126,21 @@ def _belongs_to_resume(session: Session, more_epochs: str) -> UsageError:
 
 def started(session: Session, run: Run, config: Config) -> list[str]:
     """Tell what was started, on what text and why, and what can be done next."""
-    from trainer import formats
+    from trainer import datasource, formats
     from trainer.config import model_shape
 
     data = session.store.meta(run.run_id).data
     shape, training = model_shape(config.model), config.training
     parameters = formats.count(shape.parameters(config.data.vocab_size))
+    if datasource.identify(config.data).kind == "path":
+        # A small text of one's own may not fill the vocabulary.
+        parameters = f"up to {parameters}"
     length = f"{training.epochs} epochs" if training.epochs > 1 else "1 epoch"
     if training.max_steps is not None:
         length += f", at most {training.max_steps:,} steps"
     return [
         *begun(session, run, f"Started run {run.run_id}."),
-        f"It trains up to {parameters} parameters on {data.get('used')} for {length}.",
+        f"It trains {parameters} parameters on {data.get('used')} for {length}.",
         *([data["reason"]] if data.get("reason") else []),
         *expectations(session.store.config(run.run_id)),
         "",
@@ -218,9 +223,15 @@ def resume_command(
     queued starts at once too.
     """
     found = session.store.resolve(run_id)
-    queued = session.store.get(found).status == "queued"
+    before = session.store.get(found)
+    words = source_words(
+        source,
+        chosen_checkpoint(before.paths, source),
+        None if more_epochs else before.state.total_steps,
+    )
     run = session.store.resume(found, more_epochs=more_epochs, source=source, now_anyway=now_anyway)
-    goes_on = f"Run {found} goes on from its checkpoint '{source}', {target(run, more_epochs)}."
+    queued = before.status == "queued"
+    goes_on = f"Run {found} goes on from {words}, {target(run, more_epochs)}."
     lines = [
         *begun(session, run, f"Run {found} starts now." if queued else goes_on),
         "",
@@ -273,4 +284,4 @@ def _after(session: Session, run: Run) -> list[str]:
         return commands_to_try([("watch", session.command(f"status {of_run}"))])
     if any_checkpoint(run.paths.checkpoints):
         return commands_to_try([("go on later", session.command(f"resume {of_run}"))])
-    return ["It had saved no checkpoint yet, so it cannot go on."]
+    return [session.reaching(nothing_saved_words(run.paths))]

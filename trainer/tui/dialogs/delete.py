@@ -56,4 +56,5 @@ def restore_run(store: RunStore, run_id: str) -> Outcome:
     Raises:
         NotFoundError: it is no longer there to bring back.
     """
-    return Outcome(f"{store.restore(run_id).title} is back.", run_id)
+    run = store.restore(run_id)
+    return Outcome(f"{run.title if run else run_id} is back.", run_id)

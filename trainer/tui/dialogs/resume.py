@@ -10,6 +10,7 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Select, Static
 
+from trainer.resumption import chosen_checkpoint, source_words
 from trainer.runs import Run, RunStore
 from trainer.tui import wording
 from trainer.tui.dialogs.dialog import Dialog, button
@@ -92,10 +93,11 @@ def resume_run(
         ConflictError: it is active, or complete and no epochs were added.
         NotFoundError: there is no such checkpoint.
     """
+    words = source_words(source, chosen_checkpoint(target.paths, source), None)
     run = store.resume(target.run_id, more_epochs=more_epochs, source=source, now_anyway=now_anyway)
     noun = "epoch" if more_epochs == 1 else "epochs"
     added = f", {more_epochs:,} more {noun}" if more_epochs else ""
-    started = f"{run.title} goes on from {source}{added}."
+    started = f"{run.title} goes on from {words}{added}."
     return Outcome(wording.start_words(run, started), run.run_id)
 
 
