@@ -127,7 +127,7 @@ def test_a_killed_run_is_interrupted_and_goes_on_from_its_checkpoint(
 
 def test_stop_now_ends_the_process_at_once(store: RunStore, text: Path) -> None:
     run_id = store.create(endless(text))
-    running = wait_for(store, run_id, past(6))
+    running = wait_for(store, run_id, lambda _: bool(store.checkpoints(run_id)))
     store.stop(run_id, kill=True)
     assert wait_for(store, run_id, ended).status == "interrupted"
     assert not process.is_alive(running.state.process)

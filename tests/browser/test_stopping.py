@@ -56,7 +56,7 @@ def test_a_silent_run_is_counted_down_and_its_death_is_told(
     page = visit.page
     page.goto(f"/runs/{run.run_id}")
     expect(page.locator("#silence")).to_contain_text(
-        re.compile(r"gave no word for \d+ s; the process lives \(stopped or very busy\)\.")
+        re.compile(r"gave no word for \d+ s; the process lives \(very busy, or it hangs\)\.")
     )
     expect(page.locator("[data-countdown]")).to_be_hidden()
     store.stop(run.run_id, deadline_seconds=7200)
