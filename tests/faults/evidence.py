@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 
 from trainer.engine import checkpoint
 from trainer.runs import Run
+from trainer.store.metrics import open_read_only
 from trainer.store.workspace import RunPaths
 
 _TRAINED = ("model", "optimizer", "scaler", "standing", "segments", "step", "epoch", "val_loss")
@@ -116,7 +116,7 @@ def _kept(paths: RunPaths) -> Iterator[Path]:
 
 def rows(paths: RunPaths, query: str) -> list[tuple[Any, ...]]:
     """Ask the metrics database as any viewer does: read-only."""
-    connection = sqlite3.connect(f"{paths.metrics.as_uri()}?mode=ro", uri=True)
+    connection, _ = open_read_only(paths.metrics)
     try:
         return connection.execute(query).fetchall()
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,28 @@ def test_a_reader_cannot_write(path: Path) -> None:
         assert reader._connection is not None
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader._connection.execute("DELETE FROM points")
+
+
+def test_a_database_left_between_its_two_journals_is_read_and_put_right(
+    path: Path, tmp_path: Path
+) -> None:
+    # What a SIGKILL leaves while the writer folds its log into the file: a journal to roll back.
+    write_losses(path, [1.0, 2.0])
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA cache_size=1")
+    connection.execute("BEGIN IMMEDIATE")
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
+    connection.execute(f"CREATE TABLE other AS {numbers} SELECT i FROM n")
+    killed = tmp_path / "killed.sqlite3"
+    shutil.copy(path, killed)
+    shutil.copy(f"{path}-journal", f"{killed}-journal")
+    connection.close()
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        sqlite3.connect(f"{killed.as_uri()}?mode=ro", uri=True).execute("PRAGMA user_version")
+    assert read(killed)["series"]["train_loss"]["value"] == [1.0, 2.0]
+    MetricsWriter(killed).close()
+    assert not Path(f"{killed}-journal").exists()
+    assert read(killed)["series"]["train_loss"]["value"] == [1.0, 2.0]
 
 
 def test_a_damaged_database_is_refused_in_words(path: Path) -> None:

@@ -179,13 +179,16 @@ class MetricsWriter:
         Raises:
             OSError, sqlite3.Error: that cannot be done now; this one stays open.
         """
-        if self._path.exists():
-            _set_aside_with_log(self._path)
+        # A killed copy must not stand in the database's place.
+        half = self._path.with_name(f".{self._path.name}.copy")
         try:
-            with contextlib.closing(sqlite3.connect(self._path)) as copy:
+            with contextlib.closing(sqlite3.connect(half)) as copy:
                 self._connection.backup(copy)
+            if self._path.exists():
+                _set_aside_with_log(self._path)
+            half.rename(self._path)
         except BaseException:
-            self._path.unlink(missing_ok=True)
+            half.unlink(missing_ok=True)
             raise
         self._connection.close()
         return MetricsWriter(self._path)
@@ -379,6 +382,38 @@ def _connect_read_only(path: Path, more: str = "") -> sqlite3.Connection:
     return connection
 
 
+def open_read_only(path: Path) -> tuple[sqlite3.Connection, str | None]:
+    """Connect to a run's database as a viewer does; return a note for people if something misses.
+
+    Raises:
+        NewerStoreError: it was written by a newer version.
+        sqlite3.Error: it cannot be read.
+    """
+    connection = _connect_read_only(path)
+    try:
+        _version(connection)
+    except sqlite3.OperationalError as error:
+        connection.close()
+        code = _code(error)
+        if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        connection = _connect_read_only(path, "&immutable=1")
+        _version(connection)
+        # A write-ahead log is only read with a file beside it that a read-only folder cannot take:
+        # without the log everything up to its beginning is read. SQLITE_READONLY: the worker was
+        # killed just as it went over to the log or folded it in, which changes two bytes of the
+        # file's header and no row; the next writer puts those right, a reader may not.
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return connection, (
+                f"{path.name}-wal cannot be read in a read-only folder: the newest points are not "
+                "shown."
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection, None
+
+
 class MetricsReader:
     """A read-only view of a run's metrics; every method is one short read.
 
@@ -398,29 +433,8 @@ class MetricsReader:
         self._path = path
         if path.exists():
             with self._told_plainly():
-                self._connection = self._opened()
+                self._connection, self.note = open_read_only(path)
             self._connection.row_factory = sqlite3.Row
-
-    def _opened(self) -> sqlite3.Connection:
-        connection = _connect_read_only(self._path)
-        try:
-            _version(connection)
-        except sqlite3.OperationalError as error:
-            connection.close()
-            if _code(error) != sqlite3.SQLITE_CANTOPEN:
-                raise
-            # A write-ahead log is only read with a file beside it that a read-only folder cannot
-            # take. Without the log everything up to its beginning is read.
-            connection = _connect_read_only(self._path, "&immutable=1")
-            _version(connection)
-            self.note = (
-                f"{self._path.name}-wal cannot be read in a read-only folder: the newest points "
-                "are not shown."
-            )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     @contextlib.contextmanager
     def _told_plainly(self) -> Iterator[None]:
