@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from sqlite3 import Row
+from typing import Any
 
 from trainer.errors import StoreError, UsageError
 from trainer.runs import RunStore
@@ -22,22 +26,26 @@ COLUMNS = (
     "grad_norm",
     "tokens_per_second",
 )
+ROWS_A_PART = 1000
 
 
-def csv_text(reader: MetricsReader) -> tuple[str, int]:
-    """Write one row a step that has a point, and count the rows.
+def csv_parts(reader: MetricsReader) -> Iterator[str]:
+    """Write one row a step that has a point, in parts of whole lines, for a run may be long.
 
     A missing value is empty. Floats are written in the shortest form that reads back to the same
     double, which is what the csv module does with ``repr``.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    rows = 0
-    for row in reader.export_rows():
-        writer.writerow([row[column] for column in COLUMNS])
-        rows += 1
-    return text.getvalue(), rows
+    rows = reader.export_rows()
+    part = [list(COLUMNS), *_values(islice(rows, ROWS_A_PART))]
+    while part:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(part)
+        yield text.getvalue()
+        part = _values(islice(rows, ROWS_A_PART))
+
+
+def _values(rows: Iterable[Row]) -> list[list[Any]]:
+    return [[row[column] for column in COLUMNS] for row in rows]
 
 
 def export_csv(store: RunStore, run_id: str, target: Path) -> int:
@@ -53,20 +61,29 @@ def export_csv(store: RunStore, run_id: str, target: Path) -> int:
         raise UsageError(f"'{target}' is a folder.", f"Name a file, such as {target / 'run.csv'}.")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"There is no folder '{target.parent}'.", "Make it first.")
+    lines = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal lines
+        for part in csv_parts(reader):
+            lines += part.count("\n")
+            yield part.encode()
+
     with store.metrics(run_id) as reader:
-        text, rows = csv_text(reader)
-    try:
-        _write(target, text.encode())
-    except OSError as error:
-        raise StoreError(
-            f"'{target}' cannot be written: {error.strerror}.", "Choose another place with --out."
-        ) from error
-    return rows
+        try:
+            _write(target, parts())
+        except OSError as error:
+            raise StoreError(
+                f"'{target}' cannot be written: {error.strerror}.",
+                "Choose another place with --out.",
+            ) from error
+    return lines - 1
 
 
-def _write(target: Path, content: bytes) -> None:
+def _write(target: Path, parts: Iterable[bytes]) -> None:
     """Replace a regular file; a pipe or a device such as /dev/stdout is written to as it is."""
     if target.exists() and not target.is_file():
-        target.write_bytes(content)
+        with target.open("wb") as file:
+            file.writelines(parts)
     else:
-        replace_file(target.resolve(), content)
+        replace_file(target.resolve(), parts)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -17,6 +16,7 @@ from trainer.errors import TrainerError
 from trainer.runs import Run
 from trainer.store.metrics import EVALUATION_SERIES, POINT_SERIES, MetricsReader
 from trainer.store.workspace import RunPaths
+from webapp.answers import Stamps, settled
 
 T = TypeVar("T")
 Message = tuple[str, dict[str, Any]]
@@ -25,13 +25,11 @@ Position = Annotated[int, msgspec.Meta(ge=-1)]
 POINTS_A_MESSAGE = 2000
 ROWS_A_MESSAGE = 500
 LOG_BYTES_A_MESSAGE = 64 * 1024
-FIRST_ROWS = {"events": 100, "samples": 300, "system": 300}
+READINGS_A_MESSAGE = 1000
+FIRST_ROWS = {"events": 100, "samples": 300}
 FIRST_LOG_LINES = 200
 UNREADABLE = (TrainerError, OSError, sqlite3.Error)
 """What reading a run may raise when its files are damaged, locked or going away."""
-
-SETTLED_SECONDS = 1.0
-"""A file that changed this recently may change again under the same time stamp."""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +42,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     after_sample: Position | None = None
     after_system: Position | None = None
     after_log: Position | None = None
+    only: Literal["state", "metrics"] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,20 +78,23 @@ class Cursor:
 class Footprint:
     """Time stamps and sizes by which the files of a run are seen to have changed."""
 
-    state: tuple[int, ...]
-    metrics: tuple[int, ...]
-    log: tuple[int, ...]
+    state: Stamps
+    metrics: Stamps
+    log: Stamps
     settled: bool
 
     @classmethod
     def of(cls, paths: RunPaths) -> Footprint:
         """Look at the files without opening them."""
-        wal = paths.metrics.with_name(f"{paths.metrics.name}-wal")
-        state = _stamp(paths.state) + _stamp(paths.annotations)
-        metrics = _stamp(paths.metrics) + _stamp(wal)
-        log = _stamp(paths.train_log)
-        newest = max((state + metrics + log)[0::2], default=0) / 1e9
-        return cls(state, metrics, log, time.time() - newest > SETTLED_SECONDS)
+        state = _stamp(paths.state) + _stamp(paths.annotations) + _stamp(paths.notified)
+        metrics, log = metrics_stamps(paths), _stamp(paths.train_log)
+        return cls(state, metrics, log, settled(state + metrics + log))
+
+
+def metrics_stamps(paths: RunPaths) -> Stamps:
+    """Look at a run's metrics without opening them."""
+    wal = paths.metrics.with_name(f"{paths.metrics.name}-wal")
+    return _stamp(paths.metrics) + _stamp(wal)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -133,7 +135,7 @@ class Reading:
         return -1 if last is None else last
 
     def rows(self, table: str, after_id: int | None) -> list[dict[str, Any]]:
-        """Return rows of ``events``, ``samples`` or ``system`` past an id; None: the newest few."""
+        """Return rows of ``events`` or ``samples`` past an id; None: the newest few."""
         limit = FIRST_ROWS[table] if after_id is None else ROWS_A_MESSAGE
         read = getattr(self._metrics, table)
         return self._once((table, after_id), lambda: read(after_id or 0, limit))
@@ -142,6 +144,22 @@ class Reading:
         """Return the training series past a step, up to :attr:`last_step`."""
         last = max(after, self.last_step)
         return self._once(("points", after), lambda: self._series(POINT_SERIES, after, last))
+
+    def readings(self, after_id: int | None) -> dict[str, Any]:
+        """Return the readings of the machine past an id, few as they are, many in buckets."""
+
+        def read() -> dict[str, Any]:
+            return self._metrics.readings(after_id=after_id or 0, points=READINGS_A_MESSAGE)
+
+        return self._once(("readings", after_id), read)
+
+    def resumed_at(self, after_event: int) -> int | None:
+        """Return the earliest step to which the run went back since an event, if it did."""
+        # No event past those that are told: the client is to learn of its resume then.
+        last = _last_id(self.rows("events", after_event), after_event)
+        return self._once(
+            ("resumed", after_event), lambda: self._metrics.resumed_at(after_event, last)
+        )
 
     def evaluations(self, after: int) -> dict[str, Any]:
         """Return the evaluation series past a step."""
@@ -221,12 +239,12 @@ def new_in_metrics(reading: Reading, cursor: Cursor, first: bool) -> tuple[list[
     went_back = base < cursor.step
     events = reading.rows("events", cursor.event)
     samples = reading.rows("samples", 0 if went_back else cursor.sample)
-    system = reading.rows("system", cursor.system)
+    system = reading.readings(cursor.system)
     moved = replace(
         cursor,
         event=_last_id(events, cursor.event),
         sample=_last_id(samples, 0 if went_back else cursor.sample),
-        system=_last_id(system, cursor.system),
+        system=system["last_id"] or cursor.system or 0,
     )
     messages, moved = _curves(reading, moved, base, first)
     if went_back:
@@ -234,11 +252,21 @@ def new_in_metrics(reading: Reading, cursor: Cursor, first: bool) -> tuple[list[
     if samples or went_back:
         told = {"after_step": base if went_back else None, "samples": samples}
         messages.append(("sample", told | {"cursor": {"after_sample": moved.sample}}))
-    if system:
-        cursor_after = {"after_system": moved.system}
-        messages.append(("system", {"readings": system, "cursor": cursor_after}))
+    if system["series"]:
+        told = {"after_id": cursor.system or 0, "series": system["series"]}
+        messages.append(("system", told | {"cursor": {"after_system": moved.system}}))
     if events:
         messages.append(("event", {"events": events, "cursor": {"after_event": moved.event}}))
+    return messages, moved
+
+
+def new_in_curves(reading: Reading, cursor: Cursor, first: bool) -> tuple[list[Message], Cursor]:
+    """Return ``metrics`` alone, for a client that asks for nothing else of the metrics."""
+    base, events = valid_until(reading, cursor), reading.rows("events", cursor.event)
+    moved = replace(cursor, event=_last_id(events, cursor.event))
+    messages, moved = _curves(reading, moved, base, first)
+    for _, message in messages:
+        message["cursor"]["after_event"] = moved.event
     return messages, moved
 
 
@@ -252,9 +280,8 @@ def valid_until(reading: Reading, cursor: Cursor) -> int:
     last = max(reading.last_step, 0)
     if cursor.event is None:
         return cursor.step if cursor.step <= last else -1
-    events = reading.rows("events", cursor.event)
-    resumed_at = [row["step"] or 0 for row in events if row["kind"] == "resumed"]
-    return min([cursor.step, last, *resumed_at])
+    resumed_at = reading.resumed_at(cursor.event)
+    return min(cursor.step, last, cursor.step if resumed_at is None else resumed_at)
 
 
 def _curves(

@@ -4,10 +4,15 @@ The client emits ``watch`` with the cursor of what it has, and gets at once what
 it; from then on only what is new. Every field but ``run_id`` may be left out::
 
     watch {"run_id", "after_step", "after_evaluation_step", "after_event", "after_sample",
-           "after_system", "after_log"}
+           "after_system", "after_log", "only"}
     unwatch {"run_id"}          without run_id: all runs
     watch_runs {"since"}        changes of the list; since: the time (ISO 8601) of what is shown
     unwatch_runs {}
+
+``"only": "metrics"`` is for a page that draws curves: it gets ``state`` and ``metrics``.
+``"only": "state"`` is for one that nobody looks at: it gets ``state`` alone, at once and then every
+five seconds where it changed, for its title. A further ``watch`` of the run without it, with the
+cursor that the page has kept, goes on where it stood.
 
 The server answers each with ``{"ok": true}`` or ``{"error": …}``, and emits
 
@@ -17,17 +22,21 @@ The server answers each with ``{"ok": true}`` or ``{"error": …}``, and emits
   ``after_step`` is void**: a resumed run goes back to its checkpoint and writes those steps anew;
 * ``sample {"run_id", "after_step", "samples": [row], "cursor"}``: likewise void past
   ``after_step``, unless that is null;
-* ``system {"run_id", "readings": [row], "cursor"}``, ``event {"run_id", "events": [row],
-  "cursor"}`` and ``log {"run_id", "lines": [text], "skipped_bytes", "cursor"}``;
+* ``system {"run_id", "after_id", "series": {field: {"id", "value", "min", "max",
+  "elapsed_seconds", "points", "of"}}, "cursor"}``, the readings of the machine past one;
+* ``event {"run_id", "events": [row], "cursor"}`` and ``log {"run_id", "lines": [text],
+  "skipped_bytes", "cursor"}``;
 * ``gone {"run_id"}`` when the run was deleted;
 * ``runs {"runs": [state], "removed": [run_id]}`` to those who watch the list;
 * ``error {"error": {"kind", "message", "hint"}}`` when something was refused or cannot be read.
 
 Every ``cursor`` holds fields of ``watch`` that continue from there. A client that keeps them all
-and sends them when it connects again misses nothing and gets nothing twice.
+and sends them when it connects again misses nothing and gets nothing twice; one that stands far
+behind gets what it lacks in buckets.
 
-One background thread looks at the files of the watched runs a few times a second and reads only
-those that changed. A client that does not keep up is passed over until it has taken what it was
+One background thread looks at the time stamps of the watched runs' files ten times a second and
+reads what changed, once for all clients that stand at the same place; what it sends them is
+written once, too. A client that does not keep up is passed over until it has taken what it was
 sent: its cursor stays, so it gets more at once later, and its queue is bounded.
 """
 
@@ -36,10 +45,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from flask_socketio import SocketIO
@@ -55,6 +64,7 @@ from webapp.deltas import (
     Message,
     Reading,
     Watch,
+    new_in_curves,
     new_in_log,
     new_in_metrics,
 )
@@ -65,8 +75,15 @@ from webapp.sockets import MAX_BACKLOG_MESSAGES, Outlet, answer_event
 
 log = logging.getLogger(__name__)
 
+K = TypeVar("K", bound=Hashable)
+
 TICK_SECONDS = 0.4
+GLANCES_A_TICK = 4
+"""How often a tick the time stamps are looked at, so that news waits for no tick."""
+
 TICKS_A_LIST_LOOK = 3
+TICKS_A_STATE_LOOK = 12
+"""How many ticks pass between two looks for those who watch the state alone."""
 MAX_RUNS_A_CLIENT = 16
 
 
@@ -89,9 +106,15 @@ class Watcher:
     client: str
     run_id: str
     cursor: Cursor
+    only: Literal["state", "metrics"] | None = None
     seen: Footprint | None = None
     state: dict[str, Any] | None = None
     trouble: str | None = None
+
+    @property
+    def place(self) -> Hashable:
+        """What decides what it is sent: clients at one place get the same."""
+        return self.cursor, self.only, self.seen, id(self.state), self.trouble
 
     def at_rest(self, footprint: Footprint) -> bool:
         """Say whether nothing can have changed: an ended run whose files are as they were."""
@@ -123,6 +146,10 @@ class LiveHub:
         self._watchers: dict[tuple[str, str], Watcher] = {}
         self._list_watchers: dict[str, ListWatcher] = {}
         self._list = RunList(store)
+        self._ticks = 0
+        self._glanced: dict[str, Footprint] = {}
+        self._early: dict[str, int] = {}
+        self._beats = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -140,7 +167,7 @@ class LiveHub:
         self._forget([(client, run_id)])
         if len(self._keys_of(client)) >= MAX_RUNS_A_CLIENT:
             raise ConflictError(f"A page can watch at most {MAX_RUNS_A_CLIENT} runs at once.")
-        watcher = Watcher(client, run_id, Cursor.of(watch))
+        watcher = Watcher(client, run_id, Cursor.of(watch), only=watch.only)
         # A long history is read here, in the client's own thread, and holds nobody else up.
         self._look(run_id, [watcher])
         with self._changed:
@@ -195,14 +222,15 @@ class LiveHub:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        ticks = 0
         while self._wait_for_watchers():
-            self.tick_runs()
-            if ticks % TICKS_A_LIST_LOOK == 0:
-                self.tick_list()
-            ticks += 1
+            if self._beats % GLANCES_A_TICK:
+                self.glance()
+            else:
+                self.tick_runs()
+                if self._ticks % TICKS_A_LIST_LOOK == 0:
+                    self.tick_list()
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, TICK_SECONDS)
+                self._changed.wait_for(lambda: self._closed, TICK_SECONDS / GLANCES_A_TICK)
 
     def _wait_for_watchers(self) -> bool:
         with self._changed:
@@ -216,14 +244,46 @@ class LiveHub:
 
     def tick_runs(self) -> None:
         """Send what is new in the watched runs to those who have taken what they were sent."""
+        self._ticks += 1
+        self._beats += 1
+        states_too = self._ticks % TICKS_A_STATE_LOOK == 0
+        watched = self._watched(states_too=states_too)
+        for run_id, watchers in watched.items():
+            if states_too or self._has_news(run_id) or self._rested(run_id) >= GLANCES_A_TICK:
+                self._look_for(run_id, watchers)
+        for run_id in self._glanced.keys() - watched.keys():
+            del self._glanced[run_id]
+            self._early.pop(run_id, None)
+
+    def glance(self) -> None:
+        """Look at once where a time stamp shows news; the next tick need not look there again."""
+        self._beats += 1
+        for run_id, watchers in self._watched().items():
+            # What the worker writes together may come in two parts: the second can wait a little.
+            if self._rested(run_id) > 1 and self._has_news(run_id):
+                self._early[run_id] = self._beats
+                self._look_for(run_id, watchers)
+
+    def _rested(self, run_id: str) -> int:
+        """Return how many beats ago a glance led to a look; many when none did."""
+        return self._beats - self._early.get(run_id, -GLANCES_A_TICK)
+
+    def _has_news(self, run_id: str) -> bool:
+        return self._glanced.get(run_id) != self._glance_at(run_id)
+
+    def _glance_at(self, run_id: str) -> Footprint:
+        return replace(Footprint.of(self._store.workspace.paths(run_id)), settled=True)
+
+    def _watched(self, *, states_too: bool = False) -> dict[str, list[Watcher]]:
         with self._changed:
             everyone = list(self._watchers.values())
-        by_run: dict[str, list[Watcher]] = defaultdict(list)
-        for watcher in everyone:
-            if self._is_ready(watcher.client):
-                by_run[watcher.run_id].append(watcher)
-        for run_id, watchers in by_run.items():
-            self._look(run_id, watchers)
+        due = [watcher for watcher in everyone if states_too or watcher.only != "state"]
+        return _grouped(due, lambda watcher: watcher.run_id)
+
+    def _look_for(self, run_id: str, watchers: list[Watcher]) -> None:
+        """Look for those who have taken what they were sent."""
+        self._glanced[run_id] = self._glance_at(run_id)
+        self._look(run_id, [watcher for watcher in watchers if self._is_ready(watcher.client)])
 
     def _is_ready(self, client: str) -> bool:
         backlog = self._outlet.backlog(client)
@@ -238,48 +298,39 @@ class LiveHub:
             return
         try:
             with Reading(self._store.inspect(run_id)) as reading:
-                for watcher in watchers:
-                    self._tell(watcher, reading, footprint)
+                for alike in _grouped(watchers, lambda watcher: watcher.place).values():
+                    self._tell(alike, reading, footprint)
         except NotFoundError:
-            for watcher in watchers:
-                self._outlet.emit("gone", {"run_id": run_id}, watcher.client)
-                self._forget([(watcher.client, run_id)])
+            self._outlet.emit("gone", {"run_id": run_id}, *_clients(watchers))
+            self._forget([(watcher.client, run_id) for watcher in watchers])
         except UNREADABLE as error:
-            for watcher in watchers:
-                self._tell_trouble(watcher, error)
+            self._tell_trouble(watchers, error)
 
-    def _tell(self, watcher: Watcher, reading: Reading, footprint: Footprint) -> None:
-        seen = watcher.seen
-        messages: list[Message] = []
-        cursor, trouble = watcher.cursor, None
-        if seen is None or seen.metrics != footprint.metrics:
-            first = watcher.state is None
-            try:
-                messages, cursor = new_in_metrics(reading, cursor, first)
-            except StoreError as error:
-                trouble = error  # The rest of the run is told all the same.
-        if seen is None or seen.log != footprint.log:
-            lines, cursor = new_in_log(reading, cursor)
-            messages += lines
-        if reading.state != watcher.state:
-            self._outlet.emit("state", reading.state, watcher.client)
+    def _tell(self, alike: list[Watcher], reading: Reading, footprint: Footprint) -> None:
+        """Send what is new to clients that stand at the same place."""
+        one, clients = alike[0], _clients(alike)
+        messages, cursor, trouble = _news(one, reading, footprint)
+        if reading.state != one.state:
+            self._outlet.emit("state", reading.state, *clients)
         for event, data in messages:
-            self._outlet.emit(event, {"run_id": watcher.run_id, **data}, watcher.client)
-        watcher.cursor, watcher.state = cursor, reading.state
-        if trouble is None:
-            watcher.trouble = None
-        else:
-            self._tell_trouble(watcher, trouble)
-        watcher.seen = footprint if footprint.settled else None
+            self._outlet.emit(event, {"run_id": one.run_id, **data}, *clients)
+        for watcher in alike:
+            watcher.cursor, watcher.state = cursor, reading.state
+            watcher.seen = footprint if footprint.settled else None
+        self._tell_trouble(alike, trouble)
 
-    def _tell_trouble(self, watcher: Watcher, error: Exception) -> None:
-        """Say once, not at every look, that a run cannot be read."""
-        if watcher.trouble == str(error):
+    def _tell_trouble(self, watchers: list[Watcher], error: Exception | None) -> None:
+        """Say once, not at every look, that a run cannot be read; None: that it can."""
+        words = None if error is None else str(error)
+        told = [watcher for watcher in watchers if watcher.trouble != words]
+        for watcher in told:
+            watcher.trouble = words
+        if error is None or not told:
             return
-        watcher.trouble = str(error)
-        told = error if isinstance(error, TrainerError) else internal_error()
-        log.warning("Run %s cannot be read: %s", watcher.run_id, error)
-        self._outlet.emit("error", {"run_id": watcher.run_id, **error_body(told)}, watcher.client)
+        run_id = told[0].run_id
+        log.warning("Run %s cannot be read: %s", run_id, error)
+        body = error_body(error if isinstance(error, TrainerError) else internal_error())
+        self._outlet.emit("error", {"run_id": run_id, **body}, *_clients(told))
 
     def tick_list(self) -> None:
         """Send the changes of the list to those who watch it."""
@@ -309,6 +360,38 @@ class LiveHub:
         watcher.changed, watcher.removed = set(), set()
         if told or data["removed"]:
             self._outlet.emit("runs", data, watcher.client)
+
+
+def _news(
+    watcher: Watcher, reading: Reading, footprint: Footprint
+) -> tuple[list[Message], Cursor, StoreError | None]:
+    """Return what to send a client besides the state, its cursor then, and what cannot be read."""
+    seen, cursor = watcher.seen, watcher.cursor
+    messages: list[Message] = []
+    trouble = None
+    if watcher.only == "state":
+        return messages, cursor, trouble
+    new = new_in_curves if watcher.only else new_in_metrics
+    if seen is None or seen.metrics != footprint.metrics:
+        try:
+            messages, cursor = new(reading, cursor, watcher.state is None)
+        except StoreError as error:
+            trouble = error  # The rest of the run is told all the same.
+    if not watcher.only and (seen is None or seen.log != footprint.log):
+        lines, cursor = new_in_log(reading, cursor)
+        messages += lines
+    return messages, cursor, trouble
+
+
+def _grouped(watchers: list[Watcher], key: Callable[[Watcher], K]) -> dict[K, list[Watcher]]:
+    groups: dict[K, list[Watcher]] = defaultdict(list)
+    for watcher in watchers:
+        groups[key(watcher)].append(watcher)
+    return groups
+
+
+def _clients(watchers: list[Watcher]) -> list[str]:
+    return [watcher.client for watcher in watchers]
 
 
 # ---------------------------------------------------------------------- the events of clients

@@ -26,8 +26,8 @@ Refuse = Callable[[str, Any, TrainerError], None]
 class Outlet(Protocol):
     """The way to the clients."""
 
-    def emit(self, event: str, data: dict[str, Any], client: str) -> None:
-        """Send an event to one client."""
+    def emit(self, event: str, data: dict[str, Any], *clients: str) -> None:
+        """Send an event to some clients, written once for all of them."""
 
     def backlog(self, client: str) -> int | None:
         """Return how many messages the client has not taken yet, or None when it has left."""
@@ -39,9 +39,9 @@ class SocketOutlet:
     def __init__(self, socketio: SocketIO) -> None:
         self._socketio = socketio
 
-    def emit(self, event: str, data: dict[str, Any], client: str) -> None:
-        """Send an event to one client."""
-        self._socketio.emit(event, data, to=client)
+    def emit(self, event: str, data: dict[str, Any], *clients: str) -> None:
+        """Send an event to some clients, written once for all of them."""
+        self._socketio.emit(event, data, to=list(clients))
 
     def backlog(self, client: str) -> int | None:
         """Return how many messages wait in the client's queue, which the library never bounds."""

@@ -4,6 +4,7 @@ import { io } from "../vendor/socket.io.esm.min.js";
 import { duration } from "./formats.js";
 
 const GONE_AFTER_MS = 4000;
+const HIDDEN_AFTER_MS = 5000;
 const WORDS = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", gone: "Server gone" };
 
 const mark = document.getElementById("connection");
@@ -11,6 +12,8 @@ const outage = document.getElementById("outage");
 const subscriptions = new Set();
 let freshAt = Date.now();
 let lostAt = null;
+let hidden = false;
+let hiding = null;
 
 export const socket = io({
   transports: ["websocket", "polling"],
@@ -51,12 +54,29 @@ function show() {
     document.body.dataset.connection = now;
     outage.hidden = now !== "gone";
   }
-  const words = now === "gone" ? `${WORDS.gone} · ${age}` : WORDS[now];
+  // The state is announced when it changes; its age, which changes every second, is only seen.
   const node = mark.querySelector("[data-connection-words]");
-  if (node.textContent !== words) node.textContent = words;
+  if (node.textContent !== WORDS[now]) node.textContent = WORDS[now];
+  mark.querySelector("[data-connection-age]").textContent = now === "gone" ? age : "";
   mark.title = now === "live" ? "Numbers arrive as they are made" : `The numbers are ${age} old`;
   if (now === "gone") outage.querySelector("[data-outage-age]").textContent = `The numbers are ${age} old.`;
 }
+
+// A page that nobody looks at is sent next to nothing, and goes on where it stood when it is shown.
+function look() {
+  clearTimeout(hiding);
+  if (document.hidden) hiding = setTimeout(() => setHidden(true), HIDDEN_AFTER_MS);
+  else setHidden(false);
+}
+
+function setHidden(now) {
+  if (hidden === now) return;
+  hidden = now;
+  if (socket.connected) for (const subscribe of subscriptions) subscribe();
+}
+
+document.addEventListener("visibilitychange", look);
+look();
 
 // Run now when connected, and again after each reconnection.
 function subscribe(ask) {
@@ -64,25 +84,32 @@ function subscribe(ask) {
   if (socket.connected) ask();
 }
 
-// Watch one run from a cursor, which every message moves on.
-export function watchRun(runId, cursor, handlers) {
+// Watch one run from a cursor, which every message moves on; hidden, its state alone, for the title.
+// only: "metrics" leaves out log, samples, readings and events.
+// What it returns ends that.
+export function watchRun(runId, cursor, handlers, only = null) {
   const kept = { ...cursor };
-  for (const [event, handle] of Object.entries(handlers)) {
-    socket.on(event, (message) => {
-      if ((message.run_id ?? runId) !== runId) return;
-      Object.assign(kept, message.cursor);
-      handle(message);
-    });
-  }
-  subscribe(() => socket.emit("watch", { run_id: runId, ...kept }));
+  const listeners = Object.entries(handlers).map(([event, handle]) => [event, (message) => {
+    if ((message.run_id ?? runId) !== runId) return;
+    Object.assign(kept, message.cursor);
+    handle(message);
+  }]);
+  for (const [event, listener] of listeners) socket.on(event, listener);
+  const ask = () => socket.emit("watch", { run_id: runId, ...kept, only: hidden ? "state" : only });
+  subscribe(ask);
+  return () => {
+    subscriptions.delete(ask);
+    for (const [event, listener] of listeners) socket.off(event, listener);
+    socket.emit("unwatch", { run_id: runId });
+  };
 }
 
-// Watch the list of runs as it was at a time.
-export function watchRuns(since, handle) {
+// Watch the list of runs as it was at a time; hidden, not at all, unless evenHidden() says so.
+export function watchRuns(since, handle, evenHidden = () => false) {
   let known = since;
   socket.on("runs", (message) => {
     known = new Date().toISOString();
     handle(message);
   });
-  subscribe(() => socket.emit("watch_runs", { since: known }));
+  subscribe(() => (hidden && !evenHidden() ? socket.emit("unwatch_runs", {}) : socket.emit("watch_runs", { since: known })));
 }

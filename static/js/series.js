@@ -78,21 +78,38 @@ export class History {
     return this.series.get(name);
   }
 
-  // A delta: what lies past after_step is void, what comes is put behind it.
+  // A delta: what lies past after_step is void, what comes is put behind it. Tells whether a point
+  // went that also stood for steps before after_step: then the whole must be read again.
   merge({ after_step: afterStep, series }) {
-    if (afterStep != null) for (const name of this.series.keys()) this.cut(name, afterStep);
+    let torn = false;
+    if (afterStep != null) for (const name of this.series.keys()) torn = this.cut(name, afterStep) || torn;
     for (const [name, more] of Object.entries(series)) {
       append(this.columns(name), more);
       this.count(name, more);
     }
+    return torn;
   }
 
   cut(name, step) {
     const columns = this.columns(name);
     const kept = upTo(columns, step);
-    if (kept === columns) return;
+    if (kept === columns) return false;
+    const thinned = this.counts.get(name) > columns.step.length;
     this.series.set(name, kept);
     this.counts.set(name, kept.step.length);
+    return thinned && kept.step.at(-1) !== step;
+  }
+
+  // The whole as it was at some moment; what came after that moment stays behind it.
+  rebase(series) {
+    for (const [name, whole] of Object.entries(series)) {
+      const newer = from(this.columns(name), whole.step.at(-1) ?? -1);
+      const columns = emptyColumns();
+      append(columns, whole);
+      append(columns, newer);
+      this.series.set(name, columns);
+      this.counts.set(name, whole.of + newer.step.length);
+    }
   }
 
   count(name, more) {
@@ -127,7 +144,7 @@ export class History {
     const joined = upTo(columns, this.details.first - 1);
     const copy = Object.fromEntries(COLUMNS.map((key) => [key, joined[key].slice()]));
     append(copy, fine);
-    append(copy, from(columns, Math.max(this.details.last, fine.step.at(-1))));
+    append(copy, from(columns, fine.step.at(-1)));
     return copy;
   }
 
@@ -145,18 +162,4 @@ export function interpolate(value, xs, ys) {
   if (i === xs.length) return ys.at(-1);
   const share = (value - xs[i - 1]) / (xs[i] - xs[i - 1] || 1);
   return ys[i - 1] + share * (ys[i] - ys[i - 1]);
-}
-
-// Put several curves over one list of x: null where a curve has no point.
-export function aligned(curves) {
-  const places = new Set();
-  for (const curve of curves) for (const x of curve.x) places.add(x);
-  const xs = [...places].sort((a, b) => a - b);
-  const place = new Map(xs.map((x, index) => [x, index]));
-  const rows = curves.map((curve) => {
-    const row = new Array(xs.length).fill(null);
-    curve.x.forEach((x, i) => { row[place.get(x)] = curve.y[i]; });
-    return row;
-  });
-  return [xs, ...rows];
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import point_row
 from trainer.errors import DamagedError, StoreError, UsageError
-from trainer.store.metrics import MetricsReader, MetricsWriter, bucket_width, open_or_replace
+from trainer.store.metrics import MetricsReader, MetricsWriter, open_or_replace
 
 
 @pytest.fixture
@@ -73,14 +73,6 @@ def test_from_and_to_are_included(path: Path) -> None:
 def test_a_step_without_a_value_is_left_out(path: Path) -> None:
     write_losses(path, [3.0, None, 1.0])
     assert read(path)["series"]["train_loss"]["step"] == [1, 3]
-
-
-@pytest.mark.parametrize(
-    ("n", "first", "last", "points", "width"),
-    [(10, 1, 10, 10, 1), (11, 1, 11, 10, 2), (1000, 1, 1000, 10, 100), (3, 1, 900, 3, 1)],
-)
-def test_the_width_of_a_bucket(n: int, first: int, last: int, points: int, width: int) -> None:
-    assert bucket_width({"n": n, "first": first, "last": last}, points) == width
 
 
 def test_an_unknown_series_is_refused_with_those_there_are(path: Path) -> None:
@@ -197,6 +189,16 @@ def test_one_row_a_step_for_the_export(path: Path) -> None:
     with MetricsReader(path) as reader:
         rows = [(row["step"], row["train_loss"], row["val_loss"]) for row in reader.export_rows()]
     assert rows == [(1, 5.0, None), (2, 4.9, 4.5), (3, None, 4.0)]
+
+
+def test_a_long_export_is_read_in_parts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.store.metrics._ROWS_A_READ", 2)
+    writer = MetricsWriter(path)
+    writer.write(("points", point_row(step)) for step in (1, 2, 4, 5))
+    writer.write([("evaluations", {"step": step, "val_loss": 1.0}) for step in (2, 3, 6)])
+    writer.close()
+    with MetricsReader(path) as reader:
+        assert [row["step"] for row in reader.export_rows()] == [1, 2, 3, 4, 5, 6]
 
 
 # ---------------------------------------------------------------------- damaged databases

@@ -20,11 +20,10 @@ from trainer.errors import ConflictError, NotFoundError
 from trainer.runs import Run, RunStore
 from trainer.store import process
 from trainer.store.files import write_record
-from trainer.store.metrics import MetricsWriter
+from trainer.store.metrics import MetricsReader, MetricsWriter
 from webapp import Services
 from webapp.deltas import LOG_BYTES_A_MESSAGE, Watch, read_log
-from webapp.listing import folder_stamps
-from webapp.live import MAX_RUNS_A_CLIENT, LiveHub
+from webapp.live import MAX_RUNS_A_CLIENT, TICKS_A_STATE_LOOK, LiveHub
 from webapp.sockets import MAX_BACKLOG_MESSAGES
 
 
@@ -34,9 +33,12 @@ class Post:
     def __init__(self) -> None:
         self.sent: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
         self.waiting: dict[str, int | None] = {}
+        self.written = 0
 
-    def emit(self, event: str, data: dict[str, Any], client: str) -> None:
-        self.sent[client].append((event, data))
+    def emit(self, event: str, data: dict[str, Any], *clients: str) -> None:
+        self.written += 1
+        for client in clients:
+            self.sent[client].append((event, data))
 
     def backlog(self, client: str) -> int | None:
         return self.waiting.get(client, 0)
@@ -114,7 +116,7 @@ def test_a_new_watcher_gets_the_run_and_all_it_has(
     assert (told["metrics"]["after_step"], told["metrics"]["last_step"]) == (-1, 3)
     assert told["metrics"]["cursor"] == {"after_step": 3, "after_evaluation_step": 2}
     assert told["sample"]["samples"][0]["text"] == "t"
-    assert told["system"]["readings"][0]["cpu_percent"] == 7.0
+    assert told["system"]["series"]["cpu_percent"]["value"] == [7.0]
     assert told["event"]["events"][0]["kind"] == "plan"
     assert told["log"]["lines"] == ["one", "two"]
     assert told["log"]["cursor"] == {"after_log": 8}
@@ -268,6 +270,129 @@ def all_evaluations(run: Run) -> list[dict[str, Any]]:
     store = RunStore(run.paths.folder.parent.parent)
     with store.metrics(run.run_id) as reader:
         return reader.latest_evaluations()
+
+
+# ---------------------------------------------------------------------- many, and far behind
+
+
+def test_what_a_tick_sends_does_not_grow_with_the_history(
+    hub: LiveHub, post: Post, run: Run, pen: MetricsWriter
+) -> None:
+    def bytes_of_a_tick(step: int) -> int:
+        row = point_row(step) | {"epoch": 1.5, "tokens": 10, "elapsed_seconds": 2.5}
+        pen.write([("points", row), ("system", {"id": step, "cpu_percent": 7.0})])
+        hub.tick()
+        return len(msgspec.json.encode(post.sent.pop("a")))
+
+    write_points(pen, 100_001, 100_100)
+    pen.write([("system", {"id": 100_100, "cpu_percent": 7.0})])
+    hub.watch("a", Watch(run_id=run.run_id))
+    post.sent.clear()
+    short = bytes_of_a_tick(100_101)
+    write_points(pen, 100_102, 200_000)
+    hub.tick()
+    post.sent.clear()
+    assert bytes_of_a_tick(200_001) == short < 1500
+
+
+def test_who_stands_far_behind_gets_buckets_and_then_single_points(
+    hub: LiveHub, post: Post, run: Run, pen: MetricsWriter
+) -> None:
+    spike = point_row(23_456) | {"grad_norm": 99.0}
+    write_points(pen, 1, 30_000)
+    pen.write([("points", spike)])
+    pen.write(("system", {"ram_bytes": 9 if n == 2222 else 1}) for n in range(5000))
+    hub.watch("a", Watch(run_id=run.run_id, after_step=1000, after_system=100))
+    told = dict(post.sent.pop("a"))
+    norm, memory = told["metrics"]["series"]["grad_norm"], told["system"]["series"]["ram_bytes"]
+    assert (norm["of"], norm["step"][-1]) == (29_000, 30_000)
+    assert norm["step"][0] > 1000
+    assert norm["points"] == len(norm["step"]) <= 2000
+    assert norm["max"].count(99.0) == 1
+    assert (memory["of"], memory["id"][-1], max(memory["max"])) == (4900, 5000, 9)
+    assert told["system"]["after_id"] == 100
+    write_points(pen, 30_001, 30_002)
+    hub.tick()
+    assert steps(post.take("a", "metrics")[0]) == [30_001, 30_002]
+
+
+def test_clients_at_one_place_share_one_read_and_one_writing(
+    hub: LiveHub, post: Post, run: Run, pen: MetricsWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = [str(number) for number in range(50)]
+    for client in clients:
+        hub.watch(client, Watch(run_id=run.run_id))
+    hub.tick()  # From here on all know the same state.
+    post.sent.clear()
+    reads: list[Any] = []
+    series = MetricsReader.series
+
+    def counted(reader: MetricsReader, names: Any, **options: Any) -> dict[str, Any]:
+        reads.append(names)
+        return series(reader, names, **options)
+
+    monkeypatch.setattr(MetricsReader, "series", counted)
+    write_points(pen, 1, 2)
+    set_state(run, step=2)
+    before = post.written
+    hub.tick()
+    assert post.written - before == 2  # The state and the points.
+    assert len(reads) == 3  # The points, and the evaluations with their end.
+    assert [steps(post.take(client, "metrics")[0]) for client in clients] == [[1, 2]] * 50
+
+
+def test_news_waits_for_no_tick(hub: LiveHub, post: Post, run: Run, pen: MetricsWriter) -> None:
+    hub.watch("a", Watch(run_id=run.run_id))
+    hub.tick_runs()
+    post.sent.clear()
+    hub.glance()
+    assert post.sent == {}
+    write_points(pen, 1, 1)
+    hub.glance()
+    assert [steps(message) for message in post.take("a", "metrics")] == [[1]]
+    write_points(pen, 2, 2)
+    hub.glance()  # It was looked at just now.
+    assert post.sent == {}
+    hub.glance()
+    assert [steps(message) for message in post.take("a", "metrics")] == [[2]]
+
+
+def test_a_hidden_page_gets_the_state_alone_and_goes_on_where_it_stood(
+    hub: LiveHub, post: Post, run: Run, pen: MetricsWriter
+) -> None:
+    write_points(pen, 1, 2)
+    hub.watch("a", Watch(run_id=run.run_id))
+    cursor = post.take("a", "metrics")[0]["cursor"]
+    hub.watch("a", Watch(run_id=run.run_id, only="state"))
+    assert [event for event, _ in post.sent.pop("a")] == ["state"]
+    write_points(pen, 3, 4)
+    set_state(run, step=4)
+    for _ in range(TICKS_A_STATE_LOOK - 1):
+        hub.tick_runs()
+    assert post.sent == {}
+    hub.tick_runs()
+    assert [(event, data["step"]) for event, data in post.sent.pop("a")] == [("state", 4)]
+    hub.watch("a", Watch(run_id=run.run_id, **cursor))
+    assert [steps(message) for message in post.take("a", "metrics")] == [[3, 4]]
+
+
+def test_who_draws_curves_alone_gets_no_more(
+    hub: LiveHub, post: Post, run: Run, pen: MetricsWriter
+) -> None:
+    write_points(pen, 1, 4)
+    pen.write([("events", {"kind": "plan"}), ("system", {"cpu_percent": 7.0})])
+    run.paths.train_log.write_text("one\n")
+    hub.watch("a", Watch(run_id=run.run_id, only="metrics"))
+    assert [event for event, _ in post.sent["a"]] == ["state", "metrics"]
+    cursor = post.take("a", "metrics")[0]["cursor"]
+    assert cursor == {"after_step": 4, "after_evaluation_step": -1, "after_event": 1}
+    resume_at(pen, 2)
+    write_points(pen, 3, 9)
+    hub.watch("b", Watch(run_id=run.run_id, only="metrics", **cursor))
+    hub.tick()
+    for client in ("a", "b"):
+        [message] = post.take(client, "metrics")
+        assert (message["after_step"], steps(message)) == (2, [3, 4, 5, 6, 7, 8, 9])
 
 
 # ---------------------------------------------------------------------- going back
@@ -436,15 +561,26 @@ def long_ago(run: Run) -> Run:
     return run
 
 
+def _touched(path: Path) -> int:
+    path.touch()
+    return path.stat().st_ctime_ns
+
+
 def told_runs(post: Post, client: str) -> list[tuple[list[str], list[str]]]:
     messages = post.take(client, "runs")
     return [([run["run_id"] for run in m["runs"]], m["removed"]) for m in messages]
 
 
 def test_the_list_tells_active_runs_and_every_change(
-    hub: LiveHub, post: Post, run: Run, make_run: MakeRun, store: RunStore
+    hub: LiveHub,
+    post: Post,
+    run: Run,
+    make_run: MakeRun,
+    store: RunStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended = long_ago(make_run(status="completed"))
+    monkeypatch.setattr("webapp.listing.SETTLED_NS", 0)
+    ended = make_run(status="completed")
     hub.watch_list("a", None)
     hub.tick()
     assert told_runs(post, "a") == [([run.run_id], [])]
@@ -474,11 +610,14 @@ def test_two_changes_within_one_time_stamp_are_both_told(
 
 
 def test_what_changed_since_the_page_was_made_is_told(
-    hub: LiveHub, post: Post, make_run: MakeRun
+    hub: LiveHub, post: Post, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long_ago(make_run())
+    monkeypatch.setattr("webapp.listing.SETTLED_NS", 0)
+    old, probe = make_run(), tmp_path / "probe"
+    while (changed_ns := _touched(probe)) <= old.paths.folder.stat().st_ctime_ns + 1_000_000:
+        continue  # Until the clock of the file system has moved on.
     new = make_run()
-    hub.watch_list("a", datetime.fromtimestamp(new.paths.folder.stat().st_mtime, UTC))
+    hub.watch_list("a", datetime.fromtimestamp(changed_ns / 1e9 - 0.0005, UTC))
     hub.tick()
     assert told_runs(post, "a") == [([new.run_id], [])]
 
@@ -509,10 +648,6 @@ def test_a_list_nobody_watches_is_not_looked_at(
     make_run()
     hub.tick()
     assert post.sent == {}
-
-
-def test_a_workspace_without_runs_has_no_stamps(tmp_path: Path) -> None:
-    assert folder_stamps(tmp_path / "runs") == {}
 
 
 # ---------------------------------------------------------------------- the log
@@ -562,6 +697,30 @@ def test_events_of_a_client_are_answered(
     assert client.emit("unwatch_runs", callback=True) == {"ok": True}
 
 
+def test_a_resume_in_the_middle_is_told_to_every_client(
+    connect: Connect, parts: Services, run: Run, pen: MetricsWriter
+) -> None:
+    write_points(pen, 1, 8)
+    clients = [connect() for _ in range(3)]
+    held: list[list[int]] = [[] for _ in clients]
+
+    def take() -> None:
+        for client, known in zip(clients, held, strict=True):
+            for message in received(client, "metrics"):
+                known[:] = [step for step in known if step <= message["after_step"]]
+                known += steps(message)
+
+    for client in clients:
+        client.emit("watch", {"run_id": run.run_id})
+    take()
+    assert held == [list(range(1, 9))] * 3
+    resume_at(pen, 5)
+    write_points(pen, 6, 6)
+    parts.live.tick()
+    take()
+    assert held == [[1, 2, 3, 4, 5, 6]] * 3
+
+
 @pytest.mark.parametrize(
     ("event", "payload", "kind"),
     [
@@ -572,6 +731,7 @@ def test_events_of_a_client_are_answered(
         ("watch", {"run_id": "a", "after_step": "1"}, "invalid"),
         ("watch", {"run_id": "a", "after_step": -2}, "invalid"),
         ("watch", {"run_id": "a", "step": 1}, "invalid"),
+        ("watch", {"run_id": "a", "only": "log"}, "invalid"),
         ("watch", {"run_id": "../x"}, "not_found"),
         ("watch", {"run_id": "a"}, "not_found"),
         ("unwatch", {"run_id": 3}, "invalid"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +20,11 @@ T = TypeVar("T")
 _DAMAGED_HINT = "Restore it from a copy, or delete the run."
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write ``content`` to ``path`` so that a crash at any point leaves one whole version.
+
+    Args:
+        content: all of it, or its parts as they are made.
 
     Raises:
         OSError: the folder is gone, read-only or full; the old file is untouched.
@@ -28,7 +32,7 @@ def replace_file(path: Path, content: bytes) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
@@ -77,7 +81,8 @@ def read_record(path: Path, kind: type[T]) -> T:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # A list reads thousands.
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         raise
     except IsADirectoryError as error:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import DamagedError, NewerStoreError, StoreError, UsageError
+from trainer.store import rollup
 from trainer.store.files import set_aside
+from trainer.store.rollup import BLOCK, Buckets, Table
 
 BUSY_TIMEOUT_MS = 5000
 
@@ -47,10 +49,35 @@ CREATE TABLE sittings (
     ended_at TEXT, to_step INTEGER, ended TEXT
 );
 """
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = (
+    rollup.making(
+        "points",
+        "step",
+        ("train_loss", "learning_rate", "grad_norm", "tokens_per_second"),
+        "point_blocks",
+    )
+    + rollup.making(
+        "system",
+        "id",
+        (
+            "gpu_utilization",
+            "gpu_memory_bytes",
+            "gpu_memory_total_bytes",
+            "gpu_temperature_c",
+            "gpu_power_w",
+            "cpu_percent",
+            "ram_bytes",
+            "process_ram_bytes",
+        ),
+        "system_blocks",
+    )
+    + "CREATE INDEX system_by_time ON system(elapsed_seconds);\n"
+)
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What brings a database from each version to the next, each in one transaction."""
 
 SCHEMA_VERSION = len(MIGRATIONS)
+_FIRST_WITH_BLOCKS = 3
 TABLES = ("points", "evaluations", "samples", "system", "events", "sittings")
 
 POINT_SERIES = ("train_loss", "learning_rate", "grad_norm", "tokens_per_second")
@@ -72,7 +99,12 @@ SYSTEM_FIELDS = (
     "ram_bytes",
     "process_ram_bytes",
 )
+_POINTS = Table("points", "step", POINT_SERIES, _AXES, "point_blocks")
+_EVALUATIONS = Table("evaluations", "step", EVALUATION_SERIES, _AXES)
+_SYSTEM = Table("system", "id", SYSTEM_FIELDS, ("elapsed_seconds",), "system_blocks")
+_BLOCKS_KEPT = {table.name: table for table in (_POINTS, _SYSTEM)}
 _MAX_POINTS = 20_000
+_ROWS_A_READ = 5000
 
 Row = Mapping[str, Any]
 
@@ -121,14 +153,19 @@ class MetricsWriter:
             DamagedError: the database is not whole any more.
             sqlite3.Error: nothing was stored; the same rows can be written again later.
         """
+        touched: dict[str, set[int]] = {name: set() for name in _BLOCKS_KEPT}
         with self._transaction() as connection:
             for table, row in rows:
                 columns = ", ".join(row)
                 marks = ", ".join("?" * len(row))
-                connection.execute(
+                inserted = connection.execute(
                     f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})",
                     tuple(row.values()),
                 )
+                if table in touched and inserted.lastrowid is not None:
+                    touched[table].add(inserted.lastrowid // BLOCK)
+            for table, blocks in touched.items():
+                rollup.renew(connection, _BLOCKS_KEPT[table], blocks)
 
     def cut_after(self, step: int, *, evaluated: bool = True) -> int:
         """Forget what lies past ``step``, so that a resumed curve never doubles back.
@@ -143,6 +180,7 @@ class MetricsWriter:
         """
         with self._transaction() as connection:
             connection.execute("DELETE FROM points WHERE step > ?", (step,))
+            rollup.cut(connection, _POINTS, step)
             for table in ("evaluations", "samples"):
                 last = step if evaluated else step - 1
                 connection.execute(f"DELETE FROM {table} WHERE step > ?", (last,))
@@ -511,35 +549,77 @@ class MetricsReader:
         """
         check_series(names, points)
         low = max(first if first is not None else 0, after + 1 if after is not None else 0)
-        answers = {name: self._bucketed(name, low, last, points) for name in names}
-        return {
-            "last_step": self.last_step(),
-            "points": sum(answer["points"] for answer in answers.values()),
-            "of": sum(answer["of"] for answer in answers.values()),
-            "series": answers,
-        }
+        answers: dict[str, Any] = {}
+        with self._snapshot() as buckets_of:
+            for table in (_POINTS, _EVALUATIONS):
+                fields = [name for name in names if SERIES[name] == table.name]
+                if fields:
+                    answers |= buckets_of(table).read(fields, low, last, points)
+            last_step = self.last_step()
+        return {"last_step": last_step, **_counted({name: answers[name] for name in names})}
 
-    def _bucketed(self, name: str, low: int, high: int | None, points: int) -> dict[str, Any]:
-        table = SERIES[name]
-        where = f"step >= ? AND {name} IS NOT NULL" + ("" if high is None else " AND step <= ?")
-        bounds = (low,) if high is None else (low, high)
-        extent = self._rows(
-            f"SELECT min(step) AS first, max(step) AS last, count(*) AS n FROM {table} "
-            f"WHERE {where}",
-            bounds,
-        )
-        n = extent[0]["n"] if extent else 0
-        if n == 0:
-            return _columns([], 0)
-        start, width = extent[0]["first"], bucket_width(extent[0], points)
+    def readings(
+        self,
+        *,
+        after_id: int = 0,
+        from_seconds: float | None = None,
+        to_seconds: float | None = None,
+        points: int = 1000,
+    ) -> dict[str, Any]:
+        """Answer the readings of the machine as curves, in at most ``points`` buckets each.
+
+        Args:
+            after_id: only readings past this one, for a viewer that has the rest.
+            from_seconds, to_seconds: only those taken between these times of the run, and the
+                ones between them in order.
+
+        Returns:
+            ``{"last_id", "points", "of", "series": {field: {"id", "value", "min", "max",
+            "elapsed_seconds", "points", "of"}}}`` as :meth:`series`, with the fields of
+            :data:`SYSTEM_FIELDS` that have any value.
+
+        Raises:
+            UsageError: a number of points that is not from 1 to 20,000.
+        """
+        _check_points(points)
+        with self._snapshot() as buckets_of:
+            newest = self._rows("SELECT max(id) AS id FROM system")
+            low, high = self._ids_between(from_seconds, to_seconds)
+            found = buckets_of(_SYSTEM).read(SYSTEM_FIELDS, max(low, after_id + 1), high, points)
+        last_id = newest[0]["id"] if newest else None
+        return {"last_id": last_id, **_counted({n: one for n, one in found.items() if one["of"]})}
+
+    def _ids_between(self, start: float | None, end: float | None) -> tuple[int, int | None]:
+        """Return the first and last id of the readings between two times of the run."""
+        if start is None and end is None:
+            return 0, None
         rows = self._rows(
-            f"SELECT p.step, p.{name} AS value, b.low, b.high, p.epoch, p.tokens, "
-            f"p.elapsed_seconds FROM (SELECT max(step) AS step, min({name}) AS low, "
-            f"max({name}) AS high FROM {table} WHERE {where} GROUP BY (step - {start}) / {width}) "
-            f"AS b JOIN {table} AS p ON p.step = b.step ORDER BY p.step",
-            bounds,
+            "SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM system "
+            "WHERE elapsed_seconds BETWEEN ? AND ?",
+            (start if start is not None else 0.0, end if end is not None else 9e99),
         )
-        return _columns(rows, n)
+        return (rows[0]["first"], rows[0]["last"]) if rows else (0, None)
+
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[Callable[[Table], Buckets]]:
+        """Let several reads see the same data, whatever the worker writes meanwhile.
+
+        Yields what reads a table in buckets.
+        """
+        connection = self._connection
+        if connection is None:
+            yield lambda table: Buckets(None, table, with_blocks=False)
+            return
+        with self._told_plainly():
+            connection.execute("BEGIN")
+            try:
+                version = _version(connection)
+                # Of version 0 the worker has made no tables yet.
+                source = connection if version else None
+                with_blocks = version >= _FIRST_WITH_BLOCKS
+                yield lambda table: Buckets(source, table, with_blocks=with_blocks)
+            finally:
+                connection.rollback()
 
     def latest_evaluations(self) -> list[dict[str, Any]]:
         """Return every evaluation, oldest first."""
@@ -570,15 +650,39 @@ class MetricsReader:
         )
         return [dict(row) for row in reversed(rows)]
 
-    def export_rows(self) -> Iterable[sqlite3.Row]:
-        """Yield one row a step that has a point or an evaluation, for the CSV export."""
+    def resumed_at(self, after_id: int, last_id: int) -> int | None:
+        """Return the earliest step to which the run went back in some events, if it did.
+
+        Args:
+            after_id, last_id: past this event, up to that one.
+        """
+        rows = self._rows(
+            "SELECT min(coalesce(step, 0)) AS step FROM events "
+            "WHERE id > ? AND id <= ? AND kind = 'resumed'",
+            (after_id, last_id),
+        )
+        return rows[0]["step"] if rows else None
+
+    def export_rows(self) -> Iterator[sqlite3.Row]:
+        """Yield one row a step that has a point or an evaluation, for the CSV export.
+
+        A long table is read in parts: who takes the rows slowly holds up no writer.
+        """
+        last = -1
+        while rows := self._export_part(last):
+            yield from rows
+            last = rows[-1]["step"]
+
+    def _export_part(self, after: int) -> list[sqlite3.Row]:
         return self._rows(
-            "SELECT step, p.epoch, p.tokens, p.elapsed_seconds, p.train_loss, e.val_loss, "
-            "p.learning_rate, p.grad_norm, p.tokens_per_second FROM points AS p "
-            "LEFT JOIN evaluations AS e USING (step) UNION ALL "
-            "SELECT e.step, e.epoch, e.tokens, e.elapsed_seconds, NULL, e.val_loss, NULL, NULL, "
-            "NULL FROM evaluations AS e WHERE e.step NOT IN (SELECT step FROM points) "
-            "ORDER BY step"
+            "WITH steps AS (SELECT step FROM points WHERE step > ? UNION SELECT step FROM "
+            "evaluations WHERE step > ? ORDER BY step LIMIT ?) "
+            "SELECT step, coalesce(p.epoch, e.epoch) AS epoch, coalesce(p.tokens, e.tokens) "
+            "AS tokens, coalesce(p.elapsed_seconds, e.elapsed_seconds) AS elapsed_seconds, "
+            "p.train_loss, e.val_loss, p.learning_rate, p.grad_norm, p.tokens_per_second "
+            "FROM steps LEFT JOIN points AS p USING (step) LEFT JOIN evaluations AS e USING (step) "
+            "ORDER BY step",
+            (after, after, _ROWS_A_READ),
         )
 
 
@@ -592,24 +696,18 @@ def check_series(names: Sequence[str], points: int) -> None:
     if unknown or not names:
         what = f"'{unknown[0]}' is not a series." if unknown else "No series was named."
         raise UsageError(what, f"There are: {', '.join(SERIES)}.")
+    _check_points(points)
+
+
+def _check_points(points: int) -> None:
     if not 1 <= points <= _MAX_POINTS:
         raise UsageError(f"points = {points} is not from 1 to {_MAX_POINTS}.")
 
 
-def bucket_width(extent: Mapping[str, Any] | sqlite3.Row, points: int) -> int:
-    """Return how many steps share a bucket so that at most ``points`` buckets cover the extent."""
-    if extent["n"] <= points:
-        return 1
-    return int(-(-(extent["last"] - extent["first"] + 1) // points))
-
-
-def _columns(rows: Sequence[sqlite3.Row], total: int) -> dict[str, Any]:
-    columns: dict[str, Any] = {
-        "step": [row["step"] for row in rows],
-        "value": [row["value"] for row in rows],
-        "min": [row["low"] for row in rows],
-        "max": [row["high"] for row in rows],
+def _counted(series: dict[str, Any]) -> dict[str, Any]:
+    """Return series with how many points are shown of how many there are."""
+    return {
+        "points": sum(columns["points"] for columns in series.values()),
+        "of": sum(columns["of"] for columns in series.values()),
+        "series": series,
     }
-    for axis in _AXES:
-        columns[axis] = [row[axis] for row in rows]
-    return columns | {"points": len(rows), "of": total}

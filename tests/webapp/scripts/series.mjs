@@ -1,7 +1,7 @@
 // The curves that the browser keeps: deltas, resumed runs, thinning, smoothing, zoom.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { aligned, halved, History, interpolate, smoothed } from "./js/series.js";
+import { halved, History, interpolate, smoothed } from "./js/series.js";
 
 function columns(steps, value = (step) => step) {
   const values = steps.map(value);
@@ -63,11 +63,6 @@ test("smoothing is debiased: it begins at the first value", () => {
   assert.ok(Math.abs(second - (0.25 * 1 + 0.5 * 2) / 0.75) < 1e-12);
 });
 
-test("curves share one axis, with gaps where one has no point", () => {
-  const rows = aligned([{ x: [1, 2, 4], y: [10, 20, 40] }, { x: [2, 3], y: [7, 8] }]);
-  assert.deepEqual(rows, [[1, 2, 3, 4], [10, 20, null, 40], [null, 7, 8, null]]);
-});
-
 test("any axis can be read as any other", () => {
   const history = new History();
   history.merge({ after_step: -1, series: { train_loss: columns([0, 10]) } });
@@ -84,4 +79,17 @@ test("zoomed in, fine points stand in the place of the coarse ones", () => {
   assert.deepEqual(history.drawn("train_loss", "step").x, [10, 15, 20, 25, 30, 40]);
   history.clearDetails();
   assert.deepEqual(history.drawn("train_loss", "tokens").x, [1000, 2000, 3000, 4000]);
+});
+
+test("a resume into the middle of a coarse point says so, and the whole is read again", () => {
+  const coarse = { ...columns([100, 200, 300]), of: 300 };
+  const history = new History();
+  history.merge({ after_step: null, series: { train_loss: coarse } });
+  assert.equal(history.merge({ after_step: 200, series: {} }), false);
+  history.rebase({ train_loss: coarse });
+  assert.equal(history.merge({ after_step: 150, series: { train_loss: columns([151, 152]) } }), true);
+  assert.deepEqual(history.columns("train_loss").step, [100, 151, 152]);
+  history.rebase({ train_loss: { ...columns([100, 150, 151]), of: 151 } });
+  assert.deepEqual(history.columns("train_loss").step, [100, 150, 151, 152]);
+  assert.equal(history.counts.get("train_loss"), 152);
 });

@@ -11,7 +11,7 @@ from trainer.cli.options import command, run_id_option
 from trainer.cli.output import note, say
 from trainer.cli.session import Session
 from trainer.errors import UsageError
-from trainer.export import csv_text, export_csv
+from trainer.export import csv_parts, export_csv
 
 
 @command(
@@ -87,4 +87,5 @@ def _to_standard_output(session: Session, run_id: str) -> None:
     if session.json:
         raise UsageError("--out - and --json do not go together.", "Name a file with --out.")
     with session.store.metrics(run_id) as reader:
-        say(csv_text(reader)[0], newline=False)
+        for part in csv_parts(reader):
+            say(part, newline=False)
