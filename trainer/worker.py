@@ -24,6 +24,7 @@ from trainer import config as configuration
 from trainer.config import Config
 from trainer.errors import StoreError, TrainerError
 from trainer.logs import LineHandler
+from trainer.notify import notifying
 from trainer.stopping import StopFlag, StopRequested
 from trainer.store import process
 from trainer.store.files import read_record, replace_file, write_record
@@ -51,6 +52,11 @@ class Assignment:
     place: Place
     checkpoint: str | None
 
+    @property
+    def held(self) -> tuple[RunLock, Place]:
+        """What is this process's alone, and no child of it may hold."""
+        return self.lock, self.place
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train the run named by the arguments and return the exit status."""
@@ -61,16 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(PROCESS_BEGINS.format(pid=os.getpid()) + "\n")
     stop = StopFlag(assignment.paths.stop_request)
     stop.listen()
+    goodbye = notifying.begin(assignment.workspace, assignment.paths)
     try:
         train_log = _log_to(assignment.paths)
         recorder = _begin(assignment, stop, train_log)
-        return _train(assignment, recorder, stop)
+        return _train(assignment, recorder, stop, goodbye)
     except (TrainerError, OSError, sqlite3.Error) as error:
         log.error("The run cannot begin: %s", error)
         _write_refusal(assignment.paths, error)
         return 1
     finally:
         release_reserve(assignment.paths)
+        if goodbye is not None:
+            goodbye.say(assignment.paths)
         # Everything is written; taking torch down takes a while, and nobody need wait for that.
         assignment.lock.release()
         _leave_queue(assignment.place)
@@ -182,7 +191,9 @@ def _count_oom_kills(recorder: Recorder) -> None:
         recorder.update(oom_kills=counts)
 
 
-def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
+def _train(
+    assignment: Assignment, recorder: Recorder, stop: StopFlag, goodbye: notifying.Goodbye | None
+) -> int:
     """Train, and write how it ended whatever happens."""
     ended = dict.fromkeys(("phase", "progress", "process", "eta_seconds", "queue"))
     turn = Turn(assignment.place, recorder, assignment.workspace, assignment.paths)
@@ -200,7 +211,7 @@ def _train(assignment: Assignment, recorder: Recorder, stop: StopFlag) -> int:
             recorder=recorder,
             stop=stop,
             checkpoint=assignment.checkpoint,
-            inherited_fds=(assignment.lock.descriptor, assignment.place.descriptor),
+            inherited_fds=[held.descriptor for held in (*assignment.held, goodbye) if held],
             queued_for=device,
             follow_device=turn.follow,
         )
@@ -229,7 +240,7 @@ def _configuration(assignment: Assignment, recorder: Recorder) -> Config:
     from trainer.engine.resuming import saved_configuration
 
     config, name = saved_configuration(assignment.paths, assignment.checkpoint)
-    replace_file(path, configuration.to_toml(config).encode())
+    replace_file(path, configuration.to_toml(config, secrets=True).encode())
     recorder.event("damaged", f"config.toml was restored from {name}.pt.", level="warning")
     return config
 

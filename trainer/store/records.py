@@ -160,6 +160,27 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
 
 
+class Notification(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the telling of a run's end has come.
+
+    Attributes:
+        worker: the process whose end it is.
+        event: how the run ended.
+        to: the webhook, without its secret.
+        at: when the last attempt ended.
+        answer: what came of it, in words: ``HTTP 204``, ``Connection refused``.
+    """
+
+    schema: int = SCHEMA
+    worker: ProcessRecord
+    status: Literal["waiting", "sending", "delivered", "failed"] = "waiting"
+    event: Status | None = None
+    to: str | None = None
+    at: str | None = None
+    attempts: int = 0
+    answer: str | None = None
+
+
 class Annotations(msgspec.Struct, kw_only=True):
     """What people say about a run."""
 

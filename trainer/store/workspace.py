@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from trainer.errors import NotFoundError
@@ -84,6 +85,14 @@ class RunPaths:
     def start_request(self) -> Path:
         return self.folder / "start.json"
 
+    @property
+    def notified(self) -> Path:
+        return self.folder / "notified.json"
+
+    @property
+    def notify_lock(self) -> Path:
+        return self.folder / "notify.lock"
+
     def checkpoint(self, name: str) -> Path:
         """Return the file of ``latest``, ``best``, ``epoch-<n>`` or ``step-<n>``."""
         return self.checkpoints / f"{name}.pt"
@@ -96,7 +105,7 @@ class Workspace:
         chosen = home or os.environ.get("LLM_TRAINER_HOME") or "."
         self.home = Path(chosen).expanduser().resolve()
 
-    @property
+    @cached_property
     def runs_dir(self) -> Path:
         return self.home / "runs"
 
@@ -104,7 +113,7 @@ class Workspace:
     def queue_dir(self) -> Path:
         return self.runs_dir / ".queue"
 
-    @property
+    @cached_property
     def checkpoints_dir(self) -> Path:
         return self.home / "checkpoints"
 
