@@ -7,9 +7,13 @@ the machine otherwise, the engine has the last word and the run moves its place 
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
+import platform
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from trainer.choosing import Device, fitting
@@ -27,12 +31,30 @@ class Wanted(NamedTuple):
 
 def wanted_devices(preference: str, nvml: Nvml | None = None) -> Wanted:
     """Return the devices of this machine that a run with this preference may train on."""
-    if preference.strip().lower() == "cpu" or not _torch_may_use_gpus():
+    if preference.strip().lower() == "cpu":
         return wanted(preference, [])
+    return wanted(preference, gpus_here(nvml))
+
+
+def gpus_here(nvml: Nvml | None = None) -> list[Device]:
+    """Return the GPUs of this machine that a run may use."""
+    if not _torch_may_use_gpus():
+        return []
     asked = nvml or Nvml()
     readings = asked.read()
     asked.close()
-    return wanted(preference, as_devices(visible(readings, os.environ)))
+    return as_devices(visible(readings, os.environ))
+
+
+@functools.cache
+def cpu_name() -> str:
+    """Return the processor's name as its maker writes it."""
+    try:
+        facts = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        facts = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine() or "CPU"
 
 
 def wanted(preference: str, gpus: Sequence[Device]) -> Wanted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
+import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,10 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 from trainer import config as configuration
-from trainer import formats
 from trainer.annotating import check_annotations
-from trainer.config import SECTIONS, SETTINGS, Config, Layer, ModelShape, Setting, model_shape
-from trainer.datasource import DatasetNameError, check_at_launch
+from trainer.config import SECTIONS, SETTINGS, Config, Layer, Setting, model_shape
+from trainer.datasource import DATASET_NAMES, DatasetNameError, check_at_launch
 from trainer.errors import (
     ConfigurationError,
     DataError,
@@ -34,6 +34,7 @@ _SPELLED_OUT = {
     "accum": "accumulation",
     "lr": "learning rate",
     "kv": "key and value",
+    "url": "URL",
     "config": "configuration",
 }
 _SECTION_TITLES = {
@@ -43,12 +44,9 @@ _SECTION_TITLES = {
     "checkpoint": "Checkpoints",
     "evaluation": "Evaluation and samples",
     "device": "Device",
+    "notify": "Notification",
 }
-_SUGGESTIONS = {
-    "data.dataset_name": ("wikitext-2", "wikitext-2-v1", "wikitext-103", "python-docs"),
-    "device.preference": ("auto", "cpu", "cuda", "cuda:0"),
-}
-_MORE_HELP = {"device.preference": " Any other text is looked for in the names of the GPUs."}
+_SUGGESTIONS = {"data.dataset_name": DATASET_NAMES, "device.preference": ("auto", "cpu", "cuda")}
 _MOST_SEGMENTS = 4
 
 
@@ -74,7 +72,12 @@ class Field:
 
     @property
     def help(self) -> str:
-        return f"{self.setting.help}{_MORE_HELP.get(self.key, '')}"
+        return self.setting.help
+
+    @property
+    def range(self) -> str:
+        """Which numbers are allowed: ``From 1 to 100,000.``"""
+        return number_range(self.setting)
 
     @property
     def widget(self) -> Widget:
@@ -95,8 +98,14 @@ class Field:
         return typed(self.setting.default)
 
     @property
+    def default_words(self) -> str:
+        """The default as it is read: ``3``, ``all``, ``off``."""
+        return dict(self.choices).get(self.default) or self.default or self.setting.empty
+
+    @property
     def placeholder(self) -> str:
-        return "empty" if self.setting.nullable and not self.default else self.default
+        """What an empty field means, or what would stand in it."""
+        return self.setting.empty or self.default
 
     @property
     def changed(self) -> bool:
@@ -136,6 +145,8 @@ class RunForm:
     config: Config | None = None
     faults: tuple[Fault, ...] = ()
     refusal: TrainerError | None = None
+    told: tuple[str, ...] = ()
+    """What was wrong with a pasted configuration and has no field to stand at."""
 
     def fields(self, keys: Iterable[str]) -> tuple[Field, ...]:
         """Return the fields of some settings with the faults that belong to them."""
@@ -173,70 +184,13 @@ class RunForm:
         return len(self.wrong_fields)
 
     @property
+    def changed(self) -> int:
+        """How many settings are not as they are by default."""
+        return sum(field.changed for field in self.fields(SETTINGS))
+
+    @property
     def tag_list(self) -> tuple[str, ...]:
         return split_tags(self.tags)
-
-    @property
-    def plan(self) -> RunPlan | None:
-        if self.config is None:
-            return None
-        return RunPlan(self.config, self.name, self.tag_list, self.now_anyway)
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a configuration amounts to, shown before it is started."""
-
-    config: Config
-    name: str = ""
-    tags: Sequence[str] = field(default_factory=tuple)
-    now_anyway: bool = False
-
-    @property
-    def shape(self) -> ModelShape:
-        return model_shape(self.config.model)
-
-    @property
-    def parameters(self) -> int:
-        return self.shape.parameters(self.config.data.vocab_size)
-
-    @property
-    def tokens_per_step(self) -> int:
-        training = self.config.training
-        return training.batch_size * training.seq_length * training.grad_accum_steps
-
-    @property
-    def length(self) -> str:
-        """Say how long training lasts, in the words of the settings."""
-        training = self.config.training
-        passes = f"{training.epochs:,} {'pass' if training.epochs == 1 else 'passes'}"
-        if training.max_steps is None:
-            return f"{passes} over the text"
-        most = training.max_steps * self.tokens_per_step
-        return f"at most {training.max_steps:,} steps ({formats.count(most)} tokens)"
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The arguments that start the same run from a terminal."""
-        words = ["llm-trainer", "train"]
-        for option in configuration.command_options(short_of_preset(self.config)):
-            words += ["--set", option]
-        if self.name:
-            words += ["--name", self.name]
-        for tag in self.tags:
-            words += ["--tag", tag]
-        return (*words, "--now-anyway") if self.now_anyway else tuple(words)
-
-    @property
-    def command_line(self) -> str:
-        """The same as a line for a shell, one option a line."""
-        words = [shlex.quote(word) for word in self.command]
-        pairs = [" ".join(words[i : i + 2]) for i in range(2, len(words), 2)]
-        return " \\\n  ".join([" ".join(words[:2]), *pairs])
-
-    @property
-    def toml(self) -> str:
-        return configuration.to_toml(self.config, comments=False)
 
 
 # ---------------------------------------------------------------------- making a form
@@ -247,14 +201,17 @@ def filled(
 ) -> RunForm:
     """Make a form that holds a configuration."""
     short = short_of_preset(config)
-    texts = {key: typed(short.get(key)) for key in SETTINGS}
+    texts = {key: typed(value) for key, value in configuration.as_flat(short).items()}
     return RunForm(texts, name=name, tags=", ".join(tags), parent=parent, config=short)
 
 
-def submitted(values: Mapping[str, Sequence[str]]) -> RunForm:
+def submitted(values: Mapping[str, Sequence[str]], beneath: Layer | None = None) -> RunForm:
     """Read what a browser sent; a setting that was not sent keeps its default.
 
     A switch is sent as its hidden ``false`` and, when it is on, ``true`` after it: the last counts.
+
+    Args:
+        beneath: the secrets of the run that is cloned; the form shows them masked.
     """
     texts = {
         key: values[key][-1] if values.get(key) else typed(setting.default)
@@ -268,11 +225,40 @@ def submitted(values: Mapping[str, Sequence[str]]) -> RunForm:
         parent=parent if is_run_id(parent) else None,
         now_anyway=_last(values, "now_anyway") == "true",
     )
-    meant = {key: read(SETTINGS[key], text) for key, text in texts.items()}
+    return _checked(form, (beneath,) if beneath else ())
+
+
+def _checked(form: RunForm, beneath: Sequence[Layer] = ()) -> RunForm:
+    """Add the configuration that a form makes, or every fault that keeps it from making one."""
+    meant = {key: read(SETTINGS[key], text) for key, text in form.texts.items()}
     try:
-        return replace(form, config=configuration.build(Layer("form", meant)))
+        return replace(form, config=configuration.build(*beneath, Layer("form", meant)))
     except ConfigurationError as error:
         return replace(form, faults=error.faults)
+
+
+def pasted(toml: str, form: RunForm) -> RunForm:
+    """Fill a form from a configuration file: what it does not name has its default.
+
+    Names that are no settings stay out of the form and are told above it, each with the setting
+    that was probably meant.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
+    values = configuration.read_text(toml, "the pasted configuration").values
+    known = {key: value for key, value in values.items() if key in SETTINGS}
+    texts = {
+        key: typed(_or_none(setting, known[key]) if key in known else setting.default)
+        for key, setting in SETTINGS.items()
+    }
+    told = tuple(f"{key} {configuration.unknown(key)}." for key in values.keys() - known.keys())
+    return replace(_checked(replace(form, texts=texts, config=None)), told=tuple(sorted(told)))
+
+
+def _or_none(setting: Setting, value: Any) -> Any:
+    """Read the bare word that stands for an empty setting, since TOML has no null."""
+    return None if setting.nullable and configuration.is_null_word(value) else value
 
 
 def refused(form: RunForm, error: TrainerError) -> RunForm:
@@ -318,7 +304,7 @@ def short_of_preset(config: Config) -> Config:
 
 def section_title(name: str) -> str:
     """Name a section of the configuration."""
-    return _SECTION_TITLES[name]
+    return _SECTION_TITLES.get(name) or label(name)
 
 
 def label(name: str) -> str:
@@ -344,8 +330,24 @@ def choices(setting: Setting) -> tuple[tuple[str, str], ...]:
         values = [("true", "on"), ("false", "off")]
     else:
         values = [(choice, choice) for choice in setting.choices]
-    empty = "automatic" if setting.kind == "bool" else "none"
-    return ((("", empty),) if setting.nullable else ()) + tuple(values)
+    return ((("", setting.empty),) if setting.nullable else ()) + tuple(values)
+
+
+def number_range(setting: Setting) -> str:
+    """Write which numbers a setting takes: ``From 1 to 100,000.``, ``Above 0.``; or nothing."""
+    low, high = setting.minimum, setting.maximum
+    if low is None or setting.kind not in ("int", "float"):
+        return ""
+    start = f"{'Above' if setting.exclusive else 'From'} {_plain(low)}"
+    if high is None:
+        return f"{start}."
+    return f"{start}{', up' if setting.exclusive else ''} to {_plain(high)}."
+
+
+def _plain(value: float) -> str:
+    if value == 2**63 - 1:
+        return "2^63 - 1"
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 def typed(value: Any) -> str:
@@ -355,16 +357,35 @@ def typed(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return "\n".join(str(item) for item in value)
+        return "\n".join(_line(str(item)) for item in value)
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return str(value)
 
 
+_NEEDS_QUOTES = re.compile(r"[\x00-\x1f\x7f]|^\".*\"$|^\s|\s$", re.DOTALL)
+
+
+def _line(text: str) -> str:
+    """Write one text of a list as a line: in TOML's quotes where it would not survive bare."""
+    return configuration.toml_value(text) if not text or _NEEDS_QUOTES.search(text) else text
+
+
+def _from_line(line: str) -> str:
+    """Read one text of a list; in quotation marks it is TOML."""
+    stripped = line.strip()
+    if len(stripped) > 1 and stripped.startswith('"') and stripped.endswith('"'):
+        try:
+            return str(tomllib.loads(f"text = {stripped}")["text"])
+        except tomllib.TOMLDecodeError:
+            return stripped
+    return stripped
+
+
 def read(setting: Setting, text: str) -> Any:
     """Turn what was typed into a value; what cannot be read stays text, to be refused."""
     if setting.kind == "list":
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [_from_line(line) for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
     stripped = text.strip()
     if not stripped and setting.nullable:
         return None

@@ -10,11 +10,11 @@ from trainer.engine.model import GPT
 from trainer.engine.utilisation import (
     MatmulPeak,
     best_seconds,
-    flops_per_token,
     in_words,
     measure_peak,
     utilisation,
 )
+from trainer.foresight.workload import flops_per_token
 
 SHAPE = ModelShape(layers=2, width=8, heads=2, kv_heads=1, hidden=16)
 

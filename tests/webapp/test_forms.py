@@ -11,6 +11,7 @@ from trainer.config import SETTINGS, Config, Layer
 from trainer.datasource import DatasetNameError
 from trainer.errors import ConfigurationError, DataError, DeviceError, Fault, StoreError
 from webapp import forms
+from webapp.planning import RunPlan
 
 
 def sent(form: forms.RunForm) -> dict[str, list[str]]:
@@ -140,7 +141,7 @@ def test_tags_stand_between_commas() -> None:
 
 def test_the_plan_says_what_it_amounts_to() -> None:
     values = {"training.batch_size": 4, "training.seq_length": 64, "training.grad_accum_steps": 2}
-    plan = forms.RunPlan(configuration.build(Layer("test", values)))
+    plan = RunPlan(configuration.build(Layer("test", values)))
     assert plan.tokens_per_step == 512
     # 4 blocks: attention 4 x 256², SwiGLU 3 x 256 x 704, norms 2 x 256 + 2 x 64; embedding; norm.
     assert plan.parameters == 4 * (262_144 + 540_672 + 640) + 8192 * 256 + 256
@@ -149,12 +150,12 @@ def test_the_plan_says_what_it_amounts_to() -> None:
 
 def test_a_plan_with_an_end_says_how_many_tokens() -> None:
     config = configuration.build(Layer("test", {"training.max_steps": 600}))
-    assert forms.RunPlan(config).length == "at most 600 steps (2.46 M tokens)"
+    assert RunPlan(config).length == "at most 600 steps (2.46 M tokens)"
 
 
 def test_the_command_line_makes_the_same_run() -> None:
     values = {"training.epochs": 5, "data.dataset_name": "my text.txt"}
-    plan = forms.RunPlan(configuration.build(Layer("test", values)), "it's", ("a", "b"))
+    plan = RunPlan(configuration.build(Layer("test", values)), "it's", ("a", "b"))
     assert plan.command_line == (
         "llm-trainer train \\\n"
         "  --set 'data.dataset_name=\"my text.txt\"' \\\n"
@@ -172,7 +173,7 @@ def test_the_command_line_makes_the_same_run() -> None:
 
 
 def test_the_toml_makes_the_same_run(tmp_path: Path) -> None:
-    plan = forms.RunPlan(configuration.build(Layer("test", {"model.preset": "medium"})))
+    plan = RunPlan(configuration.build(Layer("test", {"model.preset": "medium"})))
     file = tmp_path / "run.toml"
     file.write_text(plan.toml)
     assert configuration.load(file) == plan.config

@@ -24,6 +24,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from trainer.errors import DataError
+from trainer.foresight.workload import windows
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Inputs and targets, both (batch, seq_length) int64; targets are the inputs' next tokens."""
@@ -75,7 +76,7 @@ class TrainingBatches:
         self._prefetch_factor = prefetch_factor
         self._pin_memory = pin_memory
         self._inherited_fds = tuple(inherited_fds)
-        self._windows = max(0, (len(tokens) - seq_length) // seq_length)
+        self._windows = windows(len(tokens), seq_length)
         self.steps_per_epoch = self._windows // (batch_size * grad_accum_steps)
         if self.steps_per_epoch == 0:
             raise self._too_short()

@@ -10,18 +10,16 @@ import argparse
 import contextlib
 import json
 import os
-import platform
-import re
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pynvml
 import torch
 
+from trainer.candidates import cpu_name
 from trainer.choosing import Choice, Device, select
 from trainer.errors import TrainerError
 from trainer.telemetry import NVML_TIMEOUT_SECONDS, Question
@@ -98,16 +96,6 @@ def _used_bytes_by_nvml(index: int) -> int:
         return torch.cuda.device_memory_used(index)
     except (pynvml.NVMLError, RuntimeError):
         return 0
-
-
-def cpu_name() -> str:
-    """Return the processor's name as its maker writes it."""
-    try:
-        facts = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
-    except OSError:
-        facts = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", facts, re.MULTILINE)
-    return found[1].strip() if found else platform.processor() or platform.machine() or "CPU"
 
 
 def _cpu_memory_bytes() -> int | None:

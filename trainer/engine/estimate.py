@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -54,7 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="trainer.engine.estimate", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="scratch, with config.toml")
     parser.add_argument("--data", type=Path, required=True, help="the workspace's data folder")
+    parser.add_argument(
+        "--while-asked", action="store_true", help="end when standard input is closed"
+    )
     options = parser.parse_args(arguments)
+    if options.while_asked:
+        threading.Thread(target=_end_with_the_asker, daemon=True).start()
     try:
         answer = unless_out_of_memory(partial(_answer, options.folder, options.data))
         if isinstance(answer, Shortage):
@@ -64,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     _print(answer)
     return 0
+
+
+def _end_with_the_asker() -> None:
+    """End this process once nobody is there to read its answer, however its asker ended."""
+    sys.stdin.buffer.read()
+    os._exit(1)
 
 
 def _print(document: dict[str, Any]) -> None:

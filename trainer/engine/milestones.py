@@ -8,7 +8,7 @@ from dataclasses import asdict, astuple, replace
 from typing import Any
 
 from trainer import formats
-from trainer.config import as_flat, model_shape
+from trainer.config import SECRETS, as_flat, model_shape
 from trainer.engine import evaluation, generation
 from trainer.engine.evaluation import Evaluation
 from trainer.engine.reporting import phase, time_left_evaluating
@@ -185,7 +185,7 @@ def payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
             "precision": trainee.precision,
             "compiled": trainee.compiled.active,
         },
-        "config": _plain(as_flat(trainee.config)),
+        "config": _portable(as_flat(trainee.config)),
         "shape": asdict(model_shape(trainee.config.model)),
         "vocab_size": trainee.tokens.tokenizer.vocab_size,
         "context": trainee.config.training.seq_length,
@@ -201,5 +201,7 @@ def payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
     }
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+def _portable(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as plain values; a checkpoint may be given away, so secrets stay here."""
+    plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+    return {key: value for key, value in plain.items() if key not in SECRETS}

@@ -23,7 +23,8 @@ from trainer.engine.saving import Saver
 from trainer.engine.schedule import Segment, sequence_parts
 from trainer.engine.timing import Costs, Plan, Speed
 from trainer.engine.tokenization import TokenizedCorpus
-from trainer.engine.utilisation import MatmulPeak, flops_per_token, utilisation
+from trainer.engine.utilisation import MatmulPeak, utilisation
+from trainer.foresight.workload import flops_per_token
 from trainer.stopping import StopFlag
 from trainer.store.recorder import Recorder
 from trainer.store.workspace import RunPaths

@@ -14,15 +14,11 @@ from dataclasses import dataclass
 
 import torch
 
-from trainer.config import ModelShape
-
 PROBE_SECONDS = 0.25
 _LEAST_ROUNDS = 3
 _SIZES = {"cpu": 1024, "cuda": 8192}
 _DTYPES = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _FORMATS = {"off": "fp32", "bf16": "bf16", "fp16": "fp16"}
-_PASSES = 3
-"""The backward pass costs twice the forward one (Kaplan et al., 2020, arXiv 2001.08361)."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +35,6 @@ class MatmulPeak:
             else f"{self.flops_per_second / 1e9:,.0f} GFLOP/s"
         )
         return f"Matrix products: {shown} in {_FORMATS[self.precision]} here."
-
-
-def flops_per_token(shape: ModelShape, vocab_size: int, context: int) -> float:
-    """Count the floating-point operations of one training token, forward and backward.
-
-    A multiplication and its addition are two. Counted are the matrix products alone: those with
-    the weights, the output head once and the look-up in the embedding not at all, and the two of
-    attention. Work done twice to save memory does not count.
-    """
-    queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    block = 2 * shape.width * (queries + keys) + 3 * shape.width * shape.hidden
-    weights = shape.layers * block + vocab_size * shape.width
-    compared = shape.layers * queries * (context + 1) / 2
-    return _PASSES * (2.0 * weights + 4.0 * compared)
 
 
 def measure_peak(device: torch.device, precision: str) -> MatmulPeak:

@@ -2,42 +2,71 @@
 
 from __future__ import annotations
 
-from flask import render_template, request
+from flask import Response, render_template, request
 
-from trainer.errors import NotFoundError
-from trainer.runs import Run
+from trainer.errors import UsageError
+from trainer.store.records import now
 from webapp import presenting, services
-from webapp.pages.blueprint import Answer, pages
+from webapp.comparison import MOST_COMPARED, Comparison, as_csv, gather
+from webapp.pages.blueprint import Answer, pages, varying
 
-MOST_COMPARED = 20
+MOST_OFFERED = 12
+
+CHARTS = (
+    (presenting.CHARTS["loss"], "Validation loss", "val_loss"),
+    (presenting.CHARTS["loss"], "Training loss", "train_loss"),
+    (presenting.CHARTS["perplexity"], "Word perplexity", "val_word_perplexity"),
+    (presenting.CHARTS["learning_rate"], "Learning rate", "learning_rate"),
+)
+"""What is drawn, the title above it, and the series of the metrics."""
 
 
 @pages.get("/compare")
 def compare() -> Answer:
-    """Several runs over each other: curves, final figures, and the settings that differ."""
-    store = services().store
-    asked = list(dict.fromkeys(request.args.getlist("run")))[:MOST_COMPARED]
-    found = {name: _found(name) for name in asked}
-    runs = [run for run in found.values() if run is not None]
-    configs = [store.config(run.run_id) for run in runs]
-    comparable = presenting.have_comparable_losses(configs)
-    return render_template(
+    """Several runs over each other: curves, final figures, settings; for htmx the tables alone."""
+    found = _asked_for()
+    if "HX-Request" in request.headers:
+        return varying(render_template("_compare_tables.html", compared=found))
+    page = render_template(
         "compare.html",
         here="runs",
-        runs=runs,
-        missing=[name for name, run in found.items() if run is None],
-        comparable=comparable,
-        figures=presenting.figure_rows(runs, comparable=comparable),
-        differences=presenting.different_settings(configs),
-        charts=presenting.CHARTS,
-        page_data={"runs": [run.as_dict() for run in runs]},
+        live=True,
+        since=now(),
+        compared=found,
+        most=MOST_COMPARED,
+        charts=CHARTS,
+        **_offers(found),
+        page_data={"runs": [run.as_dict() for run in found.runs]},
     )
+    return varying(page)
 
 
-def _found(name: str) -> Run | None:
-    """Return a run, or None for one that was deleted since the address was kept."""
-    store = services().store
+def _asked_for() -> Comparison:
+    return gather(services().store, request.args.getlist("run"))
+
+
+@pages.get("/compare/runs")
+def runs_to_add() -> Answer:
+    """The runs that can be put into the comparison: for htmx, under the search."""
+    found = _asked_for()
+    return render_template("_compare_offers.html", compared=found, **_offers(found))
+
+
+def _offers(found: Comparison) -> dict[str, object]:
+    """Find runs by what was searched for; a filter that cannot be read is told."""
+    query = request.args.get("q", "").strip()
     try:
-        return store.get(store.resolve(name))
-    except NotFoundError:
-        return None
+        listed = services().store.list(query=query, limit=MOST_OFFERED + MOST_COMPARED).runs
+    except UsageError as error:
+        return {"query": query, "offers": [], "offer_fault": error}
+    taken = set(found.run_ids)
+    offers = [run for run in listed if run.run_id not in taken][:MOST_OFFERED]
+    return {"query": query, "offers": offers, "offer_fault": None}
+
+
+@pages.get("/compare.csv")
+def comparison_file() -> Answer:
+    """The tables as a file: figures in full, and the settings that differ."""
+    answer = Response(as_csv(_asked_for()), mimetype="text/csv")
+    answer.headers["Content-Disposition"] = 'attachment; filename="comparison.csv"'
+    return answer
