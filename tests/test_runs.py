@@ -15,8 +15,10 @@ import pytest
 from tests.conftest import MakeRun
 from tests.store.test_checkpoints import checkpoint as a_checkpoint
 from trainer import config as configuration
+from trainer import formats
 from trainer.config import Config, assignments, build
 from trainer.errors import ConflictError, NotFoundError, UsageError
+from trainer.formats import parse_time
 from trainer.runs import (
     RunStore,
     extended,
@@ -363,6 +365,60 @@ def test_the_trash_is_emptied_for_good(store: RunStore, make_run: MakeRun) -> No
     assert store.empty_trash() == 1
     with pytest.raises(NotFoundError):
         store.restore(run.run_id)
+
+
+def test_a_deleted_run_is_told_with_its_size_and_how_long_it_is_kept(
+    store: RunStore, make_run: MakeRun
+) -> None:
+    run = make_run(name="dear", status="stopped")
+    with_checkpoint(run.paths.checkpoints)
+    store.delete(run.run_id)
+    (deleted,) = store.deleted()
+    assert (deleted.run_id, deleted.title, deleted.status) == (run.run_id, "dear", "stopped")
+    kept = parse_time(deleted.kept_until) - parse_time(deleted.deleted_at)
+    assert kept.total_seconds() == 24 * 3600
+    folders = (store.workspace.runs_dir / ".trash", store.workspace.checkpoints_dir / ".trash")
+    files = [path for folder in folders for path in folder.rglob("*")]
+    inner = [path for path in files if path.name != run.run_id]
+    assert deleted.bytes == sum(path.stat().st_blocks * 512 for path in inner)
+
+
+def test_what_was_deleted_a_day_ago_goes_with_the_next_deletion(
+    store: RunStore, make_run: MakeRun
+) -> None:
+    old, new = make_run(run_id="old"), make_run(run_id="new")
+    store.delete("old")
+    trashed = store.workspace.runs_dir / ".trash" / "old"
+    yesterday = trashed.stat().st_mtime - 24 * 3600
+    os.utime(trashed, (yesterday, yesterday))
+    assert formats.kept_for(store.deleted()[0].kept_until) == "goes next"
+    store.delete("new")
+    assert [run.run_id for run in store.deleted()] == [new.run_id]
+    assert not old.paths.folder.exists()
+
+
+def test_a_removal_that_was_broken_off_is_ended_by_the_next(
+    store: RunStore, make_run: MakeRun
+) -> None:
+    make_run(run_id="a")
+    store.delete("a")
+    trash = store.workspace.runs_dir / ".trash"
+    (trash / "a").rename(trash / ".removing-a")
+    assert store.deleted() == []
+    with pytest.raises(NotFoundError, match="no deleted run 'a'"):
+        store.restore("a")
+    store.empty_trash()
+    assert list(trash.iterdir()) == []
+
+
+def test_one_run_is_removed_for_good(store: RunStore, make_run: MakeRun) -> None:
+    for run_id in ("a", "b"):
+        make_run(run_id=run_id)
+        store.delete(run_id)
+    store.remove_for_good("a")
+    assert [run.run_id for run in store.deleted()] == ["b"]
+    with pytest.raises(NotFoundError, match="no deleted run 'a'"):
+        store.remove_for_good("a")
 
 
 def test_an_active_run_cannot_be_deleted(store: RunStore, make_run: MakeRun) -> None:

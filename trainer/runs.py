@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from trainer import config as configuration
-from trainer import formats
+from trainer import formats, trash
 from trainer.annotating import annotations_or_damage, check_annotations
 from trainer.config import Config
 from trainer.damage import config_damage_in_passing, config_way_out, damaged_files
@@ -39,8 +39,11 @@ from trainer.errors import (
     StoreError,
     UsageError,
 )
+from trainer.filtering import Filter, as_filter
+from trainer.index import Look, RunIndex
 from trainer.launch import create_run, owned_elsewhere, restart_run
-from trainer.listing import check_listing, in_order, matches, position
+from trainer.listing import Wanted, after_cursor, check_listing, cursor_of, in_order
+from trainer.notify.notification import notification_words, read_notification
 from trainer.resumption import check_anything_saved, check_steps_left
 from trainer.store import lock, process
 from trainer.store.checkpoints import (
@@ -52,7 +55,7 @@ from trainer.store.checkpoints import (
     pin,
     unpin,
 )
-from trainer.store.files import read_record, replace_file, set_aside, sync_folder, write_record
+from trainer.store.files import read_record, replace_file, set_aside, write_record
 from trainer.store.metrics import MetricsReader, check_metrics_version
 from trainer.store.rebuilding import is_run_folder, rebuilt_state
 from trainer.store.records import (
@@ -69,11 +72,12 @@ from trainer.store.stop_request import StopRequest, default_deadline_seconds, re
 from trainer.store.trouble import read_trouble
 from trainer.store.truth import silent_seconds, told_truly
 from trainer.store.workspace import RunPaths, Workspace, is_run_id
+from trainer.trash import DeletedRun
 
-__all__ = ["Checkpoint", "Run", "RunPage", "RunStore", "Workspace"]
+__all__ = ["Checkpoint", "DeletedRun", "Run", "RunPage", "RunStore", "Workspace"]
 
 if TYPE_CHECKING:
-    from trainer.estimates import Estimate
+    from trainer.foresight.estimates import Estimate, Leash
 
 T = TypeVar("T")
 
@@ -83,8 +87,6 @@ DELETION_SECONDS = 0.1
 START_SECONDS = 10.0
 """How long a worker may take from its start until it says who it is."""
 KILL_SECONDS = 5.0
-UNDO_SECONDS = 24 * 3600.0
-"""How long a deleted run can be brought back."""
 _LOG_CHUNK = 64 * 1024
 
 
@@ -115,6 +117,13 @@ class Run:
     def title(self) -> str:
         """The name that a person gave, or else the run id."""
         return self.annotations.name or self.run_id
+
+    @cached_property
+    def search_text(self) -> str:
+        """What words of a filter are looked for in: in lower case."""
+        state, notes = self.state, self.annotations
+        parts = (self.run_id, notes.name, *notes.tags, state.dataset, state.device_name)
+        return " ".join(part for part in (*parts, state.status) if part).lower()
 
     @property
     def active(self) -> bool:
@@ -151,19 +160,36 @@ class Run:
 
 @dataclass(frozen=True)
 class RunPage:
-    """Some of the runs that match; ``next`` is the cursor of the following page, or None."""
+    """Some of the runs that match.
 
-    runs: list[Run]
+    Attributes:
+        total: how many match.
+        next: the cursor of the following page, or None.
+        of: all runs that there are, archived or not as was asked for, whether they match or not.
+    """
+
+    runs: Sequence[Run]
     total: int
     next: str | None
+    of: Sequence[Run] = ()
 
 
 class RunStore:
     """The runs of one workspace."""
 
-    def __init__(self, workspace: Workspace | str | Path | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace | str | Path | None = None, *, hurried: bool = False
+    ) -> None:
+        """Look at a workspace.
+
+        Args:
+            hurried: answers do not wait for large files to be read whole in search of damage; a
+                later look tells of it.
+        """
         made = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
         self.workspace = made
+        self._hurried = hurried
+        self._index = RunIndex(made, self._glance)
 
     # ------------------------------------------------------------------ looking
 
@@ -250,13 +276,14 @@ class RunStore:
             # Half a folder that is just being deleted is no damaged run.
             time.sleep(DELETION_SECONDS)
             run = self.get(run_id)
-        return _with_damage(run, damaged_files(run.paths, run.state))
+        run = _with_damage(run, damaged_files(run.paths, run.state, wait=not self._hurried))
+        return run if run.active else _with_notification(run)
 
     def list(
         self,
         *,
         status: str | None = None,
-        query: str = "",
+        query: str | Filter = "",
         tag: str | None = None,
         sort: str = "-created",
         limit: int = 100,
@@ -267,33 +294,57 @@ class RunStore:
 
         Args:
             status: only this one, or ``active``.
-            query: words that must all occur in id, name, tags, dataset or device.
+            query: words and comparisons, read or not; see :mod:`trainer.filtering`.
             tag: only runs that carry it.
             sort: one of :data:`SORTS`, ``-`` before it for descending.
             limit: most runs of one page, from 1 to 1000.
-            cursor: ``next`` of the page before.
+            cursor: ``next`` of the page before; it stays good when its run changes or goes.
             archived: the archived runs instead of the others.
 
         Raises:
-            UsageError: an unknown sort, status or cursor, or a limit out of range.
+            UsageError: an unknown sort, status or cursor, a query that cannot be understood, or a
+                limit out of range.
         """
         check_listing(status, sort, limit)
-        runs = [run for run in self._all() if run.annotations.archived == archived]
-        runs = [run for run in runs if matches(run, status=status, query=query, tag=tag)]
-        ordered = in_order(runs, sort)
-        first = position(ordered, cursor)
-        page = ordered[first : first + limit]
-        more = first + limit < len(ordered)
-        return RunPage(page, len(ordered), page[-1].run_id if more else None)
+        wanted = Wanted(as_filter(query), status, tag, archived)
+        page = _page(self._index.look(), wanted, sort, limit, cursor)
+        edited = self._index.look_closely(run.run_id for run in page.runs)
+        return page if edited is None else _page(edited, wanted, sort, limit, cursor)
 
-    def _all(self) -> Iterable[Run]:
-        for run_id in self.workspace.run_ids():
-            try:
-                yield self.get(run_id)
-            except NotFoundError:
-                continue  # Deleted since the folder was listed.
-            except StoreError as error:
-                yield _unreadable(self.workspace.paths(run_id), error)
+    def list_all(
+        self,
+        *,
+        status: str | None = None,
+        query: str | Filter = "",
+        tag: str | None = None,
+        sort: str = "-created",
+        archived: bool = False,
+    ) -> Sequence[Run]:
+        """Return all runs that match, in the order of :meth:`list`, which explains the arguments.
+
+        Raises:
+            UsageError: as :meth:`list`.
+        """
+        check_listing(status, sort)
+        wanted = Wanted(as_filter(query), status, tag, archived)
+        return in_order(wanted.among(self._index.look().runs.values())[1], sort)
+
+    def look(self) -> Look:
+        """Return every run there is, archived ones too.
+
+        Raises:
+            OSError: the runs cannot be listed.
+        """
+        return self._index.look()
+
+    def _glance(self, run_id: str) -> Run | None:
+        """Read a run for a list: one that cannot be read is shown as such, and hides no other."""
+        try:
+            return self.get(run_id)
+        except NotFoundError:
+            return None
+        except StoreError as error:
+            return _unreadable(self.workspace.paths(run_id), error)
 
     def meta(self, run_id: str) -> Meta:
         """Return the facts fixed when the run was made."""
@@ -321,8 +372,9 @@ class RunStore:
             ) from error
 
     def config_text(self, run_id: str) -> str:
-        """Return the run's configuration as the TOML file that it is."""
-        return self._read(run_id, lambda paths: paths.config.read_text("utf-8"))
+        """Return the run's configuration as the TOML file that it is, secrets masked."""
+        text = self._read(run_id, lambda paths: paths.config.read_text("utf-8"))
+        return configuration.text_without_secrets(text)
 
     def _read(self, run_id: str, read: Callable[[RunPaths], T]) -> T:
         paths = self.workspace.paths(run_id)
@@ -388,10 +440,19 @@ class RunStore:
         """
         if not 1 <= lines <= 10_000:
             raise UsageError(f"tail = {lines} is not from 1 to 10000.")
+        return tail(self.log_path(run_id, name), lines)
+
+    def log_path(self, run_id: str, name: str = "train") -> Path:
+        """Return where ``train.log`` (or ``worker.log``) is, or will be.
+
+        Raises:
+            UsageError: another name.
+            NotFoundError: there is no such run.
+        """
         if name not in ("train", "worker"):
             raise UsageError(f"'{name}' is not a log.", "There are: train, worker.")
         paths = self.get(run_id).paths
-        return tail(paths.train_log if name == "train" else paths.worker_log, lines)
+        return paths.train_log if name == "train" else paths.worker_log
 
     # ------------------------------------------------------------------ doing
 
@@ -424,15 +485,16 @@ class RunStore:
         name: str | None = None,
         tags: Sequence[str] = (),
         tell: Callable[[str], None],
+        leash: Leash | None = None,
     ) -> Estimate:
         """Work out what :meth:`create` would take, without a run.
 
-        Refuses what :meth:`create` refuses; see :func:`trainer.estimates.estimate`.
+        Refuses what :meth:`create` refuses; see :func:`trainer.foresight.estimates.estimate`.
         """
-        from trainer.estimates import estimate
+        from trainer.foresight.estimates import estimate
 
         check_annotations(name=name, tags=tags)
-        return estimate(config, self.workspace.data_dir, tell)
+        return estimate(config, self.workspace.data_dir, tell, leash)
 
     def stop(
         self, run_id: str, *, kill: bool = False, deadline_seconds: float | None = None
@@ -451,16 +513,25 @@ class RunStore:
             StoreError: the request cannot be written, or the process belongs to somebody else.
         """
         check_deadline(deadline_seconds, kill=kill)
-        run = self.get(run_id)
-        if not run.active:
-            raise ConflictError(f"Run {run_id} is not active: it is {run.status}.")
+        if kill:
+            with telling_refusals(run_id):
+                return self._kill(self._active(run_id))
+        self.request_stop(run_id, deadline_seconds=deadline_seconds)
+        return self.wait(run_id, lambda now_: not now_.active or has_heard(now_.paths))
+
+    def request_stop(self, run_id: str, *, deadline_seconds: float | None = None) -> None:
+        """Ask a run to save and end, as :meth:`stop` does, without a wait until it has heard."""
+        run = self._active(run_id)
         if deadline_seconds is None:
             deadline_seconds = default_deadline_seconds(run.state)
         with telling_refusals(run_id):
-            if kill:
-                return self._kill(run)
             ask_to_stop(self.workspace, run.paths, run.state, deadline_seconds)
-        return self.wait(run_id, lambda now_: not now_.active or has_heard(now_.paths))
+
+    def _active(self, run_id: str) -> Run:
+        run = self.get(run_id)
+        if not run.active:
+            raise ConflictError(f"Run {run_id} is not active: it is {run.status}.")
+        return run
 
     def _kill(self, run: Run) -> Run:
         run = self.wait(
@@ -614,8 +685,8 @@ class RunStore:
     def delete(self, run_id: str) -> None:
         """Put a run and its checkpoints aside in ``.trash`` folders; see :meth:`restore`.
 
-        Of a run whose folder is gone the checkpoints are put aside. Runs that were deleted more
-        than a day ago are removed for good.
+        Of a run whose folder is gone the checkpoints are put aside. Runs that were deleted longer
+        than :data:`trainer.trash.UNDO_SECONDS` ago are removed for good.
 
         Raises:
             ConflictError: the run is active.
@@ -625,11 +696,12 @@ class RunStore:
             self._delete_checkpoints(self.workspace.paths(run_id))
         else:
             self._delete_run(self.get(run_id))
-        self.empty_trash(older_than_seconds=UNDO_SECONDS)
+        with suppress(StoreError):  # This run is deleted, whatever becomes of older ones.
+            self.empty_trash(older_than_seconds=trash.UNDO_SECONDS)
 
     def _delete_checkpoints(self, paths: RunPaths) -> None:
         with _changing(paths):
-            _move(paths.checkpoints, self._trashed(paths.checkpoints))
+            trash.put_aside(paths.checkpoints)
 
     def _delete_run(self, run: Run) -> None:
         with _changing(run.paths):
@@ -638,8 +710,8 @@ class RunStore:
                 way_out = "Stop it first, then delete it."
                 raise ConflictError(f"Run {run.run_id} is active.", way_out)
             try:
-                _move(run.paths.checkpoints, self._trashed(run.paths.checkpoints))
-                _move(run.paths.folder, self._trashed(run.paths.folder))
+                trash.put_aside(run.paths.checkpoints)
+                trash.put_aside(run.paths.folder)
             finally:
                 owned.release()
 
@@ -650,28 +722,40 @@ class RunStore:
             NotFoundError: it is not in the trash.
         """
         paths = self.workspace.paths(run_id)
-        run, checkpoints = self._trashed(paths.folder), self._trashed(paths.checkpoints)
-        if not (run.is_dir() or checkpoints.is_dir()):
-            raise NotFoundError(f"There is no deleted run '{run_id}'.")
+        aside = trash.trashed(paths)
+        if not (aside.folder.is_dir() or aside.checkpoints.is_dir()):
+            raise trash.no_deleted_run(run_id)
         with _changing(paths):
-            _move(checkpoints, paths.checkpoints)
-            _move(run, paths.folder)
+            trash.bring_back(paths.checkpoints)
+            trash.bring_back(paths.folder)
         return self.get(run_id) if paths.folder.is_dir() else None
 
-    def empty_trash(self, older_than_seconds: float = 0.0) -> int:
-        """Remove deleted runs for good; return how many."""
-        oldest = time.time() - older_than_seconds
-        removed = 0
-        for folder in (self.workspace.checkpoints_dir, self.workspace.runs_dir):
-            for entry in (folder / ".trash").glob("*"):
-                if is_run_id(entry.name) and entry.stat().st_mtime <= oldest:
-                    shutil.rmtree(entry)
-                    removed += folder == self.workspace.runs_dir
-        return removed
+    def deleted(self) -> Sequence[DeletedRun]:
+        """List the runs that can be brought back, the one that was deleted last first."""
+        return trash.deleted_runs(self.workspace)
 
-    @staticmethod
-    def _trashed(path: Path) -> Path:
-        return path.parent / ".trash" / path.name
+    def remove_for_good(self, run_id: str) -> None:
+        """Remove a deleted run at once; it cannot be brought back then.
+
+        Raises:
+            NotFoundError: it is not in the trash.
+            StoreError: its files cannot be removed.
+        """
+        with _changing(trash.trashed(self.workspace.paths(run_id))):
+            trash.remove_for_good(self.workspace, run_id)
+
+    def empty_trash(self, older_than_seconds: float = 0.0) -> int:
+        """Remove deleted runs for good; return how many.
+
+        Raises:
+            StoreError: one cannot be removed.
+        """
+        try:
+            return trash.empty_trash(self.workspace, older_than_seconds)
+        except OSError as error:
+            raise StoreError(
+                f"A deleted run cannot be removed: {error.strerror}.", "Check who may change it."
+            ) from error
 
 
 # ---------------------------------------------------------------------- pure parts and helpers
@@ -698,6 +782,15 @@ def extended(config: Config, state: State, more_epochs: int) -> Config:
         )
     max_steps = (state.total_steps or training.max_steps) + more_epochs * state.steps_per_epoch
     return configuration.replace(config, training__epochs=epochs, training__max_steps=max_steps)
+
+
+def _page(look: Look, wanted: Wanted, sort: str, limit: int, cursor: str | None) -> RunPage:
+    there, matching = wanted.among(look.runs.values())
+    ordered = in_order(matching, sort)
+    first = after_cursor(ordered, sort, cursor)
+    page = ordered[first : first + limit]
+    more = first + limit < len(ordered)
+    return RunPage(page, len(ordered), cursor_of(page[-1], sort) if more else None, there)
 
 
 def tail(path: Path, lines: int) -> list[str]:
@@ -737,6 +830,17 @@ def _with_damage(run: Run, found: Iterable[str]) -> Run:
     return replace(run, state=state, damage=(*run.damage, *new))
 
 
+def _with_notification(run: Run) -> Run:
+    """Add what came of telling a webhook of the run's end, where that is known."""
+    told = read_notification(run.paths)
+    words = notification_words(told)
+    if told is None or words is None:
+        return run
+    field = "notices" if told.status == "delivered" else "warnings"
+    more = {field: [*getattr(run.state, field), words]}
+    return replace(run, state=msgspec.structs.replace(run.state, **more))
+
+
 def _with_trouble(state: State, paths: RunPaths) -> tuple[State, str | None]:
     """Return what is in an active run's way, and its state as far as that is told there."""
     told = read_trouble(paths.trouble) if state.status in ACTIVE else None
@@ -755,16 +859,6 @@ def _changing(paths: RunPaths) -> Iterator[None]:
             f"The run folder {paths.folder} cannot be changed: {error.strerror}.",
             "Check free space and permissions.",
         ) from error
-
-
-def _move(source: Path, target: Path) -> None:
-    if not source.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)
-    os.utime(target)  # From now counts the time until it may be removed for good.
-    sync_folder(target.parent)
-    sync_folder(source.parent)
 
 
 def since_word(state: State) -> str:

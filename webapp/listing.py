@@ -1,93 +1,63 @@
-"""Which runs there are, and which of them changed since the last look."""
+"""Which of the runs changed since the last look."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
+from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from trainer.runs import RunStore
-from trainer.store.workspace import is_run_id
-from webapp.deltas import SETTLED_SECONDS, UNREADABLE
+from trainer.index import SETTLED_NS
+from trainer.runs import Run, RunStore
 
 
 class RunList:
-    """Sees which runs appear, change and go, by one look at each run's folder.
+    """Sees which runs appear, change and go, by comparing one look at all of them with the next.
 
-    Records are replaced, never edited, so the time of the folder tells of them. Two kinds of runs
-    may change without a new time and are read at each look: active ones, whose process may
-    vanish, and those that changed just now, for a time stamp is not that fine.
+    A run that stands still is the same object in both. Of active ones something may change that
+    is no record, such as the time until a deadline: what is told of them is compared.
     """
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._stamps: dict[str, int] | None = None
-        self._restless: dict[str, dict[str, Any]] = {}
+        self._runs: Mapping[str, Run] | None = None
+        self._told: dict[str, dict[str, Any]] = {}
 
     def begin(self, since: datetime | None) -> set[str]:
-        """Return the runs a new watcher must be told of: active ones, and changes since a time."""
-        stamps = folder_stamps(self._store.workspace.runs_dir)
+        """Return the runs a new watcher must be told of: active ones, and changes since a time.
+
+        Raises:
+            OSError: the runs cannot be listed.
+        """
+        look = self._store.look()
         with self._lock:
-            if self._stamps is None:
-                self._stamps = stamps
-        active = {run.run_id for run in self._store.list(status="active", limit=1000).runs}
+            if self._runs is None:
+                self._runs = look.runs
         oldest = time.time() if since is None else since.timestamp()
-        return active | {run_id for run_id, stamp in stamps.items() if is_fresh(stamp, oldest)}
+        first_ns = int(1e9 * oldest) - SETTLED_NS
+        fresh = {run_id for run_id, changed_ns in look.changed_ns.items() if changed_ns > first_ns}
+        return {run.run_id for run in look.runs.values() if run.active} | fresh & look.runs.keys()
 
     def look(self) -> tuple[set[str], set[str]]:
-        """Return the runs that changed or appeared since the last look, and those that went."""
-        stamps = folder_stamps(self._store.workspace.runs_dir)
-        with self._lock:
-            before, self._stamps = self._stamps or {}, stamps
-        removed = before.keys() - stamps.keys()
-        for run_id in removed:
-            self._restless.pop(run_id, None)
-        touched = {run_id for run_id, stamp in stamps.items() if before.get(run_id) != stamp}
-        moved = {run_id for run_id in list(self._restless) if self._has_moved(run_id)}
-        return (touched - self._restless.keys()) | moved, set(removed)
+        """Return the runs that changed or appeared since the last look, and those that went.
 
-    def _has_moved(self, run_id: str) -> bool:
-        before = self._restless[run_id]
-        return self.state(run_id) != before
+        Raises:
+            OSError: the runs cannot be listed.
+        """
+        runs = self._store.look().runs
+        with self._lock:
+            before, self._runs = self._runs or {}, runs
+        if runs is before:  # Nothing has changed, and nothing is active.
+            return set(), set()
+        active = {run_id: run.as_dict() for run_id, run in runs.items() if run.active}
+        told, self._told = self._told, active
+        changed = {run_id for run_id, run in runs.items() if before.get(run_id) is not run}
+        moved = {run_id for run_id, state in active.items() if told.get(run_id, state) != state}
+        return changed | moved, set(before.keys() - runs.keys())
 
     def state(self, run_id: str) -> dict[str, Any] | None:
-        """Return a run as every surface shows it, or None when it cannot be read just now."""
-        try:
-            run = self._store.get(run_id)
-        except UNREADABLE:
-            return None
-        state = run.as_dict()
-        stamp = (self._stamps or {}).get(run_id, 0)
-        if run.active or is_fresh(stamp, time.time()):
-            self._restless[run_id] = state
-        else:
-            self._restless.pop(run_id, None)
-        return state
-
-
-def is_fresh(stamp: int, moment: float) -> bool:
-    """Say whether a folder changed after a moment, or so shortly before that nobody can tell."""
-    return stamp / 1e9 > moment - SETTLED_SECONDS
-
-
-def folder_stamps(runs_dir: Path) -> dict[str, int]:
-    """Return when each run's folder last changed, in nanoseconds.
-
-    Raises:
-        OSError: the runs cannot be listed.
-    """
-    stamps = {}
-    try:
-        with os.scandir(runs_dir) as entries:
-            for entry in entries:
-                if is_run_id(entry.name):
-                    with contextlib.suppress(FileNotFoundError):  # Deleted since it was listed.
-                        stamps[entry.name] = entry.stat().st_mtime_ns
-    except FileNotFoundError:
-        return {}
-    return stamps
+        """Return a run as every surface shows it, or None when it went meanwhile."""
+        run = (self._runs or {}).get(run_id)
+        return None if run is None else run.as_dict()

@@ -1,17 +1,28 @@
-// The run list: live rows, selection for bulk actions, moving with the keyboard.
+// The run list: live rows in their places, and moving over them with the keyboard.
 
-import { patch, show } from "./binding.js";
-import { general } from "./formats.js";
+import { patch, write } from "./binding.js";
 import { watchRuns } from "./live.js";
+import { isOn as notificationsAreOn, notifyEnding } from "./notify.js";
+import { change, isRenamed, rename } from "./renaming.js";
+import { isActive } from "./runstate.js";
+import { clearSelection, forget, listenForSelection, select, selectedCount, showSelection } from "./selection.js";
 import { onAction } from "./shortcuts.js";
+import { growSparkline, loadSparklines } from "./sparklines.js";
 
-const SPARK_POINTS = 44;
-const SPARK = { width: 88, height: 22, margin: 1.5 };
+const SOON_MS = 150;
+const LATER_MS = 5000;
+const LEAST_PAUSE_MS = 1500;
+const MOVING_SORTS = new Set(["train_loss", "val_loss", "perplexity", "speed", "elapsed"]);
+const PARTS = ["pin", "tags", "id"];
+
 const list = document.getElementById("runs");
-const bulk = document.getElementById("bulk");
-const selected = new Set();
+const known = new Map();
 
 // ---------------------------------------------------------------------- live rows
+
+function rows() {
+  return [...list.querySelectorAll("tr[data-run]")];
+}
 
 function rowOf(runId) {
   return list?.querySelector(`tr[data-run="${CSS.escape(runId)}"]`);
@@ -24,139 +35,208 @@ watchRuns(document.body.dataset.since, ({ runs, removed }) => {
     return;
   }
   for (const runId of removed) removeRow(runId);
-  for (const run of runs) patchRow(run);
-  if (runs.some((run) => !run.archived && !rowOf(run.run_id))) addNewRows();
-});
+  for (const run of runs) {
+    noteChange(run);
+    patchRow(run);
+  }
+  if (runs.some(isActive) && placesMove()) refreshIn(LATER_MS);
+}, notificationsAreOn);
+
+// What decides whether a run belongs into a view, and where: its numbers apart.
+function said(run) {
+  return JSON.stringify([run.status, run.paused, run.name, run.pinned, run.archived, run.tags]);
+}
+
+function noteChange(run) {
+  const row = rowOf(run.run_id);
+  const before = known.get(run.run_id) ?? (row && JSON.stringify(JSON.parse(row.dataset.said)));
+  const now = said(run);
+  known.set(run.run_id, now);
+  if (before) notifyEnding({ status: JSON.parse(before)[0] }, run);
+  if (before !== now) refreshIn(SOON_MS);
+}
+
+function placesMove() {
+  const sort = list.querySelector("[data-sort]")?.dataset.sort.replace(/^-/, "");
+  return MOVING_SORTS.has(sort) || /[<>=]/.test(document.getElementById("search").value);
+}
 
 function patchRow(run) {
   const row = rowOf(run.run_id);
   if (!row) return;
   row.dataset.status = run.status;
+  row.toggleAttribute("data-active", isActive(run));
   patch(row, run);
-  const name = row.querySelector("[data-open]");
-  const title = run.name || run.run_id;
-  if (name.textContent !== title) Object.assign(name, { textContent: title, title });
+  showName(row, run.name || run.run_id);
   growSparkline(row.querySelector("[data-spark]"), run.train_loss, run.step);
 }
 
+function showName(row, title) {
+  const link = row.querySelector("[data-open]");
+  if (link.textContent !== title && !isRenamed(row)) Object.assign(link, { textContent: title, title });
+}
+
 function removeRow(runId) {
+  known.delete(runId);
+  forget(runId);
   const row = rowOf(runId);
   if (!row) return;
-  selected.delete(runId);
+  const hadFocus = row.contains(document.activeElement);
+  const neighbour = row.nextElementSibling ?? row.previousElementSibling;
   row.remove();
-  showSelection();
+  if (hadFocus) neighbour?.querySelector("[data-open]").focus({ preventScroll: true });
+  refreshIn(SOON_MS);
 }
 
-// The server knows which new runs belong into this view, and where.
-let adding = false;
-async function addNewRows() {
-  if (adding) return;
-  adding = true;
-  const response = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
-  adding = false;
-  if (!response?.ok) return;
-  const answer = new DOMParser().parseFromString(await response.text(), "text/html");
-  const body = list.querySelector("tbody");
-  const there = [...answer.querySelectorAll("tr[data-run]")];
-  if (!body && there.length) list.replaceChildren(...answer.body.childNodes);
-  there.forEach((row, index) => {
-    if (!body || rowOf(row.dataset.run)) return;
-    body.insertBefore(document.adoptNode(row), body.children[index] ?? null);
-  });
+// ---------------------------------------------------------------------- the server's order
+
+let timer = null;
+let dueAt = Infinity;
+let pauseUntil = 0;
+
+// Ask which runs belong into this view, and where: soon, but never one question after another.
+function refreshIn(milliseconds) {
+  const at = Math.max(Date.now() + milliseconds, pauseUntil);
+  if (at >= dueAt) return;
+  clearTimeout(timer);
+  dueAt = at;
+  timer = setTimeout(refresh, at - Date.now());
 }
 
-function growSparkline(svg, value, step) {
-  if (!svg || value == null) return;
-  const known = svg.dataset.spark.split(" ").filter(Boolean).map((pair) => pair.split(":").map(Number));
-  // A resumed run goes back: what lies past its step is void.
-  const points = known.filter(([at]) => at < step);
-  points.push([step, value]);
-  const kept = points.length > 2 * SPARK_POINTS ? points.filter((_, i) => i % 2 !== points.length % 2) : points;
-  svg.dataset.spark = kept.map(([at, one]) => `${at}:${general(one, 4)}`).join(" ");
-  svg.firstElementChild.setAttribute("points", sparkPoints(kept));
+async function refresh(address = location.href) {
+  const began = Date.now();
+  [timer, dueAt] = [null, Infinity];
+  const response = await fetch(address, { headers: { "HX-Request": "true" } }).catch(() => null);
+  const text = response?.ok ? await response.text() : null;
+  pauseUntil = Date.now() + Math.max(LEAST_PAUSE_MS, 10 * (Date.now() - began));
+  // Another filter may have been typed meanwhile: its answer is the newer one.
+  if (text === null || (address !== location.href && !address.includes("rows="))) return;
+  arrange(new DOMParser().parseFromString(`<body>${text}`, "text/html"));
 }
 
-function sparkPoints(points) {
-  if (points.length < 2) return "";
-  const values = points.map(([, value]) => value);
-  const [low, first] = [Math.min(...values), points[0][0]];
-  const [up, across] = [Math.max(...values) - low || 1, points.at(-1)[0] - first || 1];
-  const { width, height, margin } = SPARK;
-  return points.map(([step, value]) => {
-    const x = margin + ((step - first) / across) * (width - 2 * margin);
-    const y = margin + (1 - (value - low) / up) * (height - 2 * margin);
-    return `${x.toFixed(1)},${y.toFixed(1)}`;
-  }).join(" ");
-}
-
-// ---------------------------------------------------------------------- selection
-
-function boxes() {
-  return [...list.querySelectorAll("input[name=run]")];
-}
-
-function showSelection() {
-  for (const box of boxes()) {
-    box.checked = selected.has(box.value);
-    box.closest("tr").toggleAttribute("data-selected", box.checked);
+function arrange(answer) {
+  const [body, there] = [list.querySelector("tbody"), [...answer.querySelectorAll("tr[data-run]")]];
+  if (!body !== !there.length) {
+    location.reload();
+    return;
   }
-  show(bulk, selected.size > 0);
-  bulk.querySelector("[data-bulk-words]").textContent = `${selected.size} selected`;
-  bulk.querySelector("[data-needs]").disabled = selected.size < 2;
-  const all = list.querySelector("[data-select-all]");
-  if (!all) return;
-  all.checked = selected.size > 0 && boxes().every((box) => box.checked);
-  all.indeterminate = selected.size > 0 && !all.checked;
-}
-
-let lastBox = null;
-function select(box, checked, range) {
-  const all = boxes();
-  const [from, to] = [all.indexOf(range && lastBox ? lastBox : box), all.indexOf(box)].sort((a, b) => a - b);
-  for (const one of all.slice(from, to + 1)) {
-    if (checked) selected.add(one.value);
-    else selected.delete(one.value);
-  }
-  lastBox = box;
+  if (body) placeRows(body, there);
+  for (const id of ["counts", "list-end"]) takeOver(document.getElementById(id), answer.getElementById(id));
   showSelection();
+  loadSparklines(list);
 }
 
-list?.addEventListener("click", (event) => {
-  if (event.target.name === "run") select(event.target, event.target.checked, event.shiftKey);
-  if (event.target.dataset.selectAll === undefined) return;
-  for (const box of boxes()) select(box, event.target.checked, false);
-});
+// Rows stay the nodes that they are; only those out of place are moved, and the focus stays.
+function placeRows(body, there) {
+  const focused = body.contains(document.activeElement) ? document.activeElement : null;
+  const wanted = new Set(there.map((row) => row.dataset.run));
+  for (const row of rows()) if (!wanted.has(row.dataset.run) && !isRenamed(row)) row.remove();
+  let place = body.firstElementChild;
+  for (const fresh of there) {
+    const row = rowOf(fresh.dataset.run);
+    if (row) takeParts(row, fresh);
+    if (row && row === place) place = place.nextElementSibling;
+    else body.insertBefore(row ?? document.adoptNode(fresh), place);
+  }
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
+}
 
-// ---------------------------------------------------------------------- keyboard
+function takeParts(row, fresh) {
+  row.dataset.said = fresh.dataset.said;
+  showName(row, fresh.querySelector("[data-open]").textContent);
+  for (const part of PARTS) {
+    const [old, now] = [row, fresh].map((one) => one.querySelector(`[data-part=${part}]`));
+    if (old.outerHTML === now.outerHTML) continue;
+    const hadFocus = old === document.activeElement;
+    old.replaceWith(document.adoptNode(now));
+    if (hadFocus) now.focus({ preventScroll: true });
+  }
+}
+
+function takeOver(node, fresh) {
+  if (!node || !fresh || node.innerHTML === fresh.innerHTML) return;
+  Object.assign(node.dataset, fresh.dataset);
+  node.replaceChildren(...fresh.childNodes);
+}
+
+async function showMore(link) {
+  const last = rows().at(-1);
+  history.replaceState(history.state, "", link.href);
+  await refresh(link.href);
+  last?.nextElementSibling?.querySelector("[data-open]").focus({ preventScroll: true });
+}
+
+async function pin(button) {
+  const row = button.closest("tr");
+  await change(row.dataset.run, { pinned: button.value === "true" });
+  await refresh();
+}
+
+// ---------------------------------------------------------------------- hands and keys
 
 function current() {
   return document.activeElement?.closest?.("tr[data-run]");
 }
 
 function move(by) {
-  const rows = [...list.querySelectorAll("tr[data-run]")];
-  const index = rows.indexOf(current());
-  const next = rows[index < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, index + by))];
+  const all = rows();
+  const index = all.indexOf(current());
+  const next = all[index < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, index + by))];
   next?.querySelector("[data-open]").focus();
   next?.scrollIntoView({ block: "nearest" });
 }
 
+function onClick(event) {
+  const pinButton = event.target.closest("[data-part=pin]");
+  const more = event.target.closest("[data-more]");
+  const renameButton = event.target.closest("[data-rename]");
+  if (renameButton) rename(renameButton.closest("tr"));
+  if (event.ctrlKey || event.metaKey || !(pinButton || more)) return;
+  event.preventDefault();
+  if (pinButton) pin(pinButton);
+  else showMore(more);
+}
+
+function onKey(event) {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!by || !current() || event.target.closest(".rename-form") || event.altKey || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
+  move(by);
+}
+
+function tellFilterFault() {
+  const fault = document.getElementById("filter-fault");
+  const search = document.getElementById("search");
+  if (fault.hidden) search.removeAttribute("aria-invalid");
+  else search.setAttribute("aria-invalid", "true");
+}
+
 if (list) {
+  listenForSelection();
   showSelection();
-  list.addEventListener("htmx:afterSwap", showSelection);
+  loadSparklines(list);
+  tellFilterFault();
+  list.addEventListener("click", onClick);
+  list.addEventListener("keydown", onKey);
+  document.addEventListener("htmx:afterSettle", () => {
+    tellFilterFault();
+    showSelection();
+    loadSparklines(list);
+  });
   onAction("search", () => document.getElementById("search").select());
   onAction("next", () => move(1));
   onAction("previous", () => move(-1));
   onAction("open", () => false);
   onAction("select", () => {
     const box = current()?.querySelector("input[name=run]");
-    if (box) select(box, !box.checked, false);
+    if (box) select(box, !box.checked);
+  });
+  onAction("rename", () => {
+    const row = current();
+    if (row) rename(row);
   });
   onAction("compare", () => {
-    if (selected.size > 1) bulk.querySelector("[value=compare]").click();
+    if (selectedCount() > 1) document.querySelector("#bulk [value=compare]").click();
   });
-  onAction("clear-selection", () => {
-    selected.clear();
-    showSelection();
-  });
+  onAction("clear-selection", clearSelection);
 }

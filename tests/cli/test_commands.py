@@ -462,6 +462,15 @@ def test_the_last_lines_of_the_log(call: Call, make_run: MakeRun) -> None:
     }
 
 
+def test_lines_of_the_whole_log_are_found(call: Call, make_run: MakeRun) -> None:
+    run = make_run(run_id="a")
+    run.paths.train_log.write_text("Saved one\ntwo\nsaved three\nsaved four\n")
+    assert call("logs", "--run-id", "a", "--grep", "SAVED", "--tail", "2").out == (
+        "saved three\nsaved four\n"
+    )
+    assert "has no line with 'five'" in call("logs", "--run-id", "a", "--grep", "five").err
+
+
 def test_an_empty_log_is_told_beside_the_output(call: Call, make_run: MakeRun) -> None:
     make_run(run_id="a")
     answer = call("logs", "--run-id", "a")
@@ -480,12 +489,24 @@ def test_comparing_marks_the_best_and_shows_only_what_differs(
     make_run(run_id="b", train_loss=3.25, tokens_per_second=50.0, config=five)
     lines = [line.split("  ") for line in call("compare", "a", "b").out.splitlines()]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
-    assert ["train loss", "3.5000", "3.2500 *"] in cells
+    assert ["training loss", "3.5000", "3.2500 *"] in cells
     assert ["speed", "100 tok/s *", "50 tok/s"] in cells
     assert cells[-1] == ["training.epochs", "3", "5"]
     document = call("compare", "a", "b", "--json").json
     assert document["differences"] == {"training.epochs": {"a": 3, "b": 5}}
     assert [run["run_id"] for run in document["runs"]] == ["a", "b"]
+
+
+def test_runs_on_different_text_are_not_ranked_by_loss(call: Call, make_run: MakeRun) -> None:
+    other = configuration.build(configuration.Layer("test", {"data.dataset_name": "python-docs"}))
+    make_run(run_id="a", best_val_loss=3.5, tokens_per_second=100.0)
+    make_run(run_id="b", best_val_loss=3.25, tokens_per_second=50.0, config=other)
+    out = call("compare", "a", "b").out
+    assert "3.2500 *" not in out
+    assert "100 tok/s *" in out
+    told = " ".join(out.split())
+    assert "The runs learn from different texts (wikitext-2 and python-docs): none is" in told
+    assert call("compare", "a", "b", "--json").json["not_ranked"].startswith("The runs learn")
 
 
 def test_runs_that_do_not_fit_beside_each_other_follow_below(call: Call, make_run: MakeRun) -> None:
@@ -586,6 +607,33 @@ def test_a_deleted_run_can_be_brought_back(call: Call, make_run: MakeRun, store:
     assert store.workspace.run_ids() == []
     assert call("delete", "--run-id", "a", "--undo").out == "Run a is back.\n"
     assert store.workspace.run_ids() == ["a"]
+
+
+def test_deleted_runs_are_listed_until_they_are_removed_for_good(
+    call: Call, make_run: MakeRun
+) -> None:
+    assert call("delete", "--list").out == "No deleted run can be brought back.\n"
+    make_run(run_id="a", name="junk")
+    call("delete", "--run-id", "a", "--yes")
+    heading, row, hint = call("delete", "--list").out.splitlines()
+    assert heading.split() == ["RUN", "NAME", "STATUS", "DELETED", "KEPT", "SIZE"]
+    assert row.split()[:3] == ["a", "junk", "completed"]
+    assert hint.endswith("delete --run-id a --undo")
+    listed = call("delete", "--list", "--json").json["deleted"]
+    assert [(run["run_id"], run["title"], run["status"]) for run in listed] == [
+        ("a", "junk", "completed")
+    ]
+    assert call("delete", "--run-id", "a", "--for-good", "--yes").out == (
+        "Run a is gone for good.\n"
+    )
+    assert call("delete", "--list", "--json").json == {"deleted": []}
+
+
+def test_runs_are_filtered_by_words_and_comparisons(call: Call, make_run: MakeRun) -> None:
+    make_run(run_id="a", train_loss=2.5)
+    make_run(run_id="b", train_loss=3.5)
+    runs = call("status", "--filter", "loss<3", "--json").json["runs"]
+    assert [run["run_id"] for run in runs] == ["a"]
 
 
 @pytest.mark.parametrize(("reply", "status", "left"), [("y\n", 0, []), ("n\n", 1, ["a"])])

@@ -8,8 +8,8 @@ import pytest
 
 from tests.cli.conftest import Call
 from tests.texts import TINY
-from trainer import estimates
 from trainer.cli.estimating import estimate_lines
+from trainer.foresight import estimates
 
 FOUND: estimates.Estimate = {
     "parameters": 2_558_144,

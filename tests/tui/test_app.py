@@ -340,6 +340,23 @@ def test_slash_filters_as_it_is_typed(app: PlayedApp, make_run: MakeRun) -> None
     play(app, story)
 
 
+def test_a_filter_compares_and_says_what_is_wrong_with_it(
+    app: PlayedApp, make_run: MakeRun
+) -> None:
+    make_run(name="apple", train_loss=2.0)
+    make_run(name="stone", train_loss=4.0)
+
+    async def story(pilot: TuiPilot) -> None:
+        await pilot.press("slash", *"loss<")
+        await shown(pilot, "'loss<' lacks a value. Write it like loss<=3.2.")
+        assert len(rows(app)) == 2
+        await pilot.press("3")
+        await until(pilot, lambda: [row[0] for row in rows(app)] == ["apple"])
+        await shown(pilot, "1 of 2 runs match 'loss<3'")
+
+    play(app, story)
+
+
 def test_a_filter_that_matches_nothing_says_so(app: PlayedApp, make_run: MakeRun) -> None:
     make_run(name="apple")
 

@@ -24,7 +24,12 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Watch": {"status": "status", "logs": "logs", "compare": "compare"},
     "Use": {"generate": "generate", "eval": "evaluate", "export": "export"},
     "Keep order": {"annotate": "keeping", "delete": "keeping"},
-    "Prepare": {"config": "configure", "devices": "devices", "completion": "completion"},
+    "Prepare": {
+        "config": "configure",
+        "devices": "devices",
+        "notify": "notify",
+        "completion": "completion",
+    },
     "Other viewers": {"web": "viewers", "tui": "viewers"},
 }
 """Every command under its heading, with the module of ``trainer.cli.commands`` that has it."""

@@ -10,6 +10,7 @@ from trainer.cli.output import aligned, bar, emphasis, faint, harmless
 from trainer.cli.table import Column, render
 from trainer.queueing import place_words
 from trainer.runs import (
+    DeletedRun,
     Run,
     phase_words,
     progress_percent,
@@ -79,6 +80,32 @@ def warning_lines(runs: Sequence[Run]) -> list[str]:
         for run, found in told
         if found
     ]
+
+
+_DELETED_COLUMNS = (
+    Column("RUN"),
+    Column("NAME", flexible=True, drop=2),
+    Column("STATUS", look=status_look, drop=4),
+    Column("DELETED", right=True, drop=3),
+    Column("KEPT", right=True),
+    Column("SIZE", right=True, drop=1),
+)
+
+
+def deleted_lines(deleted: Sequence[DeletedRun], width: int) -> list[str]:
+    """Return the table of runs that can be brought back; nothing when there are none."""
+    rows = [
+        [
+            run.run_id,
+            "" if run.title == run.run_id else run.title,
+            run.status or "checkpoints",
+            formats.age(run.deleted_at),
+            formats.kept_for(run.kept_until),
+            formats.size(run.bytes),
+        ]
+        for run in deleted
+    ]
+    return render(_DELETED_COLUMNS, rows, width) if rows else []
 
 
 def run_cells(run: Run) -> list[str]:

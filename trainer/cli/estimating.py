@@ -8,7 +8,7 @@ from trainer import formats
 from trainer.cli.output import aligned
 
 if TYPE_CHECKING:
-    from trainer.estimates import Estimate
+    from trainer.foresight.estimates import Estimate
 
 
 def estimate_lines(found: Estimate, width: int) -> list[str]:

@@ -53,7 +53,7 @@ def base_of_run(store: RunStore, run_id: str, title: str) -> Base:
     Raises:
         TrainerError: its configuration cannot be read.
     """
-    values = configuration.as_flat(store.config(run_id))
+    values = configuration.as_flat(store.config(run_id), secrets=True)
     return Base(run_id, f"the settings of {title}", Layer(run_id, values))
 
 

@@ -28,7 +28,7 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         yield Label("filter")
         yield Input(
-            id="filter", compact=True, placeholder="words in name, id, tags, dataset, status"
+            id="filter", compact=True, placeholder="words, status:failed, tag:x, loss<3, created<2d"
         )
 
     def on_mount(self) -> None:

@@ -13,7 +13,7 @@ from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from trainer.listing import matches
+from trainer.filtering import EVERY_RUN, read_filter
 from trainer.runs import Run, RunStore
 from trainer.store.records import ACTIVE, Status
 from trainer.tui import wording
@@ -52,7 +52,8 @@ class MainScreen(Screen[None]):
         self._listing = Listing(())
         self._unreadable = False
         self._reference_id: str | None = None
-        self._query = ""
+        self._query, self._filter = "", EVERY_RUN
+        self._filter_fault = ""
         self._wanted: str | None = None
         self.no_news: set[str] = set()
         """Runs whose end or deletion was asked for here, and so need not be told."""
@@ -88,14 +89,17 @@ class MainScreen(Screen[None]):
 
     def _show_runs(self) -> None:
         listing, query = self._listing, self._query
-        shown = [run for run in listing.runs if matches(run, status=None, query=query, tag=None)]
+        shown = [run for run in listing.runs if self._filter.matches(run)]
         table = self.query_one(RunTable)
         table.show(shown, self._clock())
         if self._wanted in {run.run_id for run in shown}:
             table.select(str(self._wanted))
             self._wanted = None
         words = wording.counts_words(listing.active, len(shown), len(listing.runs), query)
-        self.query_one(TitleBar).show(words)
+        if self._filter_fault:
+            self.query_one(TitleBar).show(self._filter_fault, "bold red")
+        else:
+            self.query_one(TitleBar).show(words)
         self._show_emptiness(bool(shown))
 
     def _show_emptiness(self, any_shown: bool) -> None:
@@ -235,8 +239,10 @@ class MainScreen(Screen[None]):
 
     @on(FilterBar.Changed)
     def filter_runs(self, event: FilterBar.Changed) -> None:
-        """Show the runs that match."""
+        """Show the runs that match what is understood of the filter."""
         self._query = event.query
+        self._filter, fault = read_filter(event.query)
+        self._filter_fault = "" if fault is None else str(fault)
         self._show_runs_again()
 
     @on(FilterBar.Closed)

@@ -3,11 +3,15 @@
 from webapp.pages import (
     changes,
     compare,
+    deleted,
+    exporting,
     manual,
     new_run,
     one_run,
     playground,
+    resume,
     run_list,
+    several_runs,
     templating,
 )
 from webapp.pages.blueprint import pages
@@ -15,11 +19,15 @@ from webapp.pages.blueprint import pages
 __all__ = [
     "changes",
     "compare",
+    "deleted",
+    "exporting",
     "manual",
     "new_run",
     "one_run",
     "pages",
     "playground",
+    "resume",
     "run_list",
+    "several_runs",
     "templating",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask.blueprints import BlueprintSetupState
@@ -14,6 +14,8 @@ pages = Blueprint("pages", __name__)
 
 Answer = str | Response | AnyResponse
 """What a route of a page returns."""
+
+MOST_UNDONE_AT_ONCE = 40
 
 _SUBMISSIONS = "llm_trainer_submissions"
 
@@ -35,14 +37,22 @@ def to_run(run_id: str) -> AnyResponse:
 
 
 def to_list() -> AnyResponse:
-    """Return to the list as the form says it was, or to its start: never to another site."""
+    """Return to the list as the form says it was, or to its start."""
+    return redirect(list_address(), 303)
+
+
+def list_address() -> str:
+    """Return the address that a form wants to return to: a list, and never another site."""
     target = request.form.get("back", "/")
-    return redirect(target if target.startswith("/?") else "/", 303)
+    return target if target.startswith("/?") or target == "/deleted" else "/"
 
 
-def undo(run_ids: Iterable[str]) -> str:
-    """Return the category of a message that offers to bring deleted runs back."""
-    return f"undo {' '.join(run_ids)}"
+def undo(run_ids: Sequence[str]) -> str:
+    """Return the category of a message that offers to bring deleted runs back.
+
+    The message waits in a cookie, which has no room for many: they wait on a page of their own.
+    """
+    return f"undo {' '.join(run_ids)}" if len(run_ids) <= MOST_UNDONE_AT_ONCE else "deleted"
 
 
 def varying(page: str) -> Response:

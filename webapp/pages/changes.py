@@ -1,17 +1,13 @@
-"""What a person does with one run: stop, resume, annotate, delete, bring back."""
+"""What a person does with one run: stop, annotate, pin, delete, bring back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from flask import flash, make_response, redirect, render_template, request
 
-from flask import Response, flash, make_response, redirect, render_template, request
-
-from trainer.errors import NotFoundError, TrainerError, UsageError
-from trainer.resumption import chosen_checkpoint, source_words
+from trainer.errors import TrainerError
 from webapp import forms, presenting, services
-from webapp.pages.blueprint import Answer, pages, submissions, to_list, to_run, undo
+from webapp.pages.blueprint import Answer, pages, to_list, to_run, undo
 from webapp.pages.one_run import whole_page
-from webapp.submissions import Submissions
 
 
 @pages.post("/runs/<run_id>/stop")
@@ -91,79 +87,6 @@ def labelled_run(run_id: str) -> Answer:
 
 def _flag(name: str) -> bool | None:
     return {"true": True, "false": False}.get(request.form.get(name, ""))
-
-
-@pages.get("/runs/<run_id>/resume")
-def resume(run_id: str) -> Answer:
-    """The form that goes on with a run; for htmx the sentence that says what will happen."""
-    template = "_resume_sentence.html" if request.headers.get("HX-Request") else "resume.html"
-    page = _resume_page(run_id, request.args, template)
-    page.headers["Vary"] = "HX-Request"
-    return page
-
-
-def _resume_page(
-    run_id: str, given: Mapping[str, str], template: str, error: TrainerError | None = None
-) -> Response:
-    store = services().store
-    run, checkpoints = store.get(run_id), store.checkpoints(run_id)
-    config = store.config(run_id)
-    source = given.get("from") or (checkpoints[0].name if checkpoints else "latest")
-    suggested = "1" if run.status == "completed" else "0"
-    more_epochs = given.get("more_epochs", suggested).strip()
-    chosen = next((c for c in checkpoints if c.name == source), None)
-    count = int(more_epochs) if more_epochs.isascii() and more_epochs.isdecimal() else None
-    sentence = (
-        presenting.resume_sentence(run.state, config, chosen, count)
-        if chosen is not None and count is not None
-        else "Choose a checkpoint and a whole number of epochs, 0 or more."
-    )
-    page = render_template(
-        template,
-        here="runs",
-        run=run,
-        checkpoints=checkpoints,
-        source=source,
-        more_epochs=more_epochs,
-        sentence=sentence,
-        now_anyway=given.get("now_anyway") == "true",
-        error=error,
-        submission=given.get("submission") or Submissions.new_token(),
-    )
-    return make_response(page, 422 if error else 200)
-
-
-@pages.post("/runs/<run_id>/resume")
-def resume_run(run_id: str) -> Answer:
-    """Go on with a run, or say beside the form why that cannot be."""
-    source = request.form.get("from", "latest")
-    now_anyway = request.form.get("now_anyway") == "true"
-    chosen = chosen_checkpoint(services().store.get(run_id).paths, source)
-    try:
-        more_epochs = _whole_number(request.form.get("more_epochs", "0"))
-
-        def go_on() -> str:
-            services().store.resume(
-                run_id, more_epochs=more_epochs, source=source, now_anyway=now_anyway
-            )
-            return run_id
-
-        submissions().once(request.form.get("submission", ""), go_on)
-    except NotFoundError:
-        raise
-    except TrainerError as error:
-        return _resume_page(run_id, request.form, "resume.html", error)
-    run = services().store.get(run_id)
-    words = f"Going on from {source_words(source, chosen, None)}."
-    flash(presenting.start_words(run, words), "done")
-    return to_run(run_id)
-
-
-def _whole_number(text: str) -> int:
-    stripped = text.strip() or "0"
-    if not (stripped.isascii() and stripped.isdecimal() and len(stripped) <= 9):
-        raise UsageError(f"'{text[:40]}' is not a whole number of epochs.", "Give 0 or more.")
-    return int(stripped)
 
 
 @pages.get("/runs/<run_id>/delete")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
-from flask import Response, redirect, render_template, send_file, url_for
+from flask import Response, make_response, redirect, render_template, send_file, url_for
 
 from trainer import config as configuration
+from trainer import logreading
 from trainer.config import SETTINGS, Config, model_shape
-from trainer.damage import config_damage
 from trainer.errors import NotFoundError, StoreError, TrainerError
-from trainer.export import csv_text
+from trainer.export import csv_parts
 from trainer.runs import Run
+from trainer.store.checkpoints import Checkpoint
 from trainer.store.metrics import MetricsReader
 from trainer.store.records import Meta
 from webapp import presenting, services
 from webapp.deltas import read_log
 from webapp.forms import AnnotationForm
+from webapp.history import SittingRow, sitting_rows
 from webapp.pages.blueprint import Answer, pages
 
 EVENTS_SHOWN = 100
@@ -32,20 +36,27 @@ def newest_run() -> Answer:
 @pages.get("/runs/<run_id>")
 def run_page(run_id: str) -> Answer:
     """Everything about one run as it stands; scripts keep it moving."""
-    return whole_page(services().store.inspect(run_id))
+    store = services().store
+    try:
+        return whole_page(store.inspect(run_id))
+    except NotFoundError:
+        deleted = next((run for run in store.deleted() if run.run_id == run_id), None)
+        if deleted is None:
+            raise
+    page = render_template("run_deleted.html", here="runs", deleted=deleted)
+    return make_response(page, NotFoundError.http_status)
 
 
 def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
-    """Return the page of a run; with labels that were refused their form is open."""
+    """Return the page of a run; with labels that were refused their form is open.
+
+    Without a configuration that can be read, it shows what it can.
+    """
     store, run_id = services().store, run.run_id
-    try:
-        config = store.config(run_id)
-    except StoreError as error:
-        return _page_without_config(run, error)
-    checkpoints, figures = store.checkpoints(run_id), _figures(run)
+    checkpoints, figures, config = store.checkpoints(run_id), _figures(run), _config(run)
     evaluations, samples, events = figures.evaluations, figures.samples, figures.events
-    log = read_log(run.paths.train_log, None)
-    training = config.training
+    end_of_log = read_log(run.paths.train_log, None).end
+    log = logreading.window(run.paths.train_log, before=end_of_log)
     return render_template(
         "run.html",
         here="runs",
@@ -54,29 +65,49 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
         labels=labels or AnnotationForm.of(run.annotations),
         meta=_meta(run_id),
         config=config,
-        shape=model_shape(config.model),
+        shape=config and model_shape(config.model),
         parameters=_parameters(run, config),
-        tokens_per_step=training.batch_size * training.seq_length * training.grad_accum_steps,
-        configuration=presenting.configuration_rows(config),
-        changed=len(configuration.differences(config)),
+        tokens_per_step=config and _tokens_per_step(config),
+        configuration=presenting.configuration_rows(config) if config else {},
+        changed=len(configuration.differences(config)) if config else 0,
         settings=len(SETTINGS),
         charts=presenting.CHARTS,
         checkpoints=checkpoints,
         evaluations=evaluations,
+        sittings=figures.sittings,
         moments=presenting.moments(samples, evaluations),
         events=events[::-1],
-        log=log.lines,
+        happened={event["message"]: event["at"] for event in events},
+        log=log,
         picture=figures.picture,
         figures_note=None if figures.note in run.damage else figures.note,
-        next_step=presenting.next_step(run, checkpoints),
+        next_step=_next_step(run, checkpoints, config),
         page_data={
             "run": run.as_dict(),
             "cursor": {
                 "after_event": events[-1]["id"] if events else 0,
-                "after_log": log.end,
+                "after_log": end_of_log,
             },
         },
     )
+
+
+def _config(run: Run) -> Config | None:
+    """Return the configuration, or None where it cannot be read; the run's warnings say why."""
+    try:
+        return services().store.config(run.run_id)
+    except StoreError:
+        return None
+
+
+def _next_step(run: Run, checkpoints: Sequence[Checkpoint], config: Config | None) -> str:
+    # Without a configuration there is nothing to clone; the run's warnings say what to do.
+    return presenting.next_step(run, checkpoints) if config or checkpoints else ""
+
+
+def _tokens_per_step(config: Config) -> int:
+    training = config.training
+    return training.batch_size * training.seq_length * training.grad_accum_steps
 
 
 @dataclass(frozen=True)
@@ -86,6 +117,7 @@ class _Figures:
     evaluations: list[dict[str, Any]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
+    sittings: list[SittingRow] = field(default_factory=list)
     picture: presenting.LossPicture | None = None
     note: str | None = None
 
@@ -98,25 +130,12 @@ def _figures(run: Run) -> _Figures:
                 evaluations=reader.latest_evaluations(),
                 samples=reader.samples(),
                 events=reader.events(limit=EVENTS_SHOWN),
+                sittings=sitting_rows(reader.sittings(), run.state),
                 picture=presenting.loss_picture(curves),
                 note=reader.note,
             )
     except StoreError as error:
         return _Figures(note=str(error))
-
-
-def _page_without_config(run: Run, error: StoreError) -> str:
-    """Show what can be shown of a run whose configuration cannot be read, and what to do."""
-    return render_template(
-        "run_damaged.html",
-        here="runs",
-        run=run,
-        error=error,
-        checkpoints=services().store.checkpoints(run.run_id),
-        warnings=[told for told in run.state.warnings if told != config_damage(run.paths)],
-        picture=_figures(run).picture,
-        log=read_log(run.paths.train_log, None).lines,
-    )
 
 
 def _meta(run_id: str) -> Meta | None:
@@ -126,23 +145,27 @@ def _meta(run_id: str) -> Meta | None:
         return None  # A page without it is better than none.
 
 
-def _parameters(run: Run, config: Config) -> int:
-    return run.state.parameters or model_shape(config.model).parameters(config.data.vocab_size)
+def _parameters(run: Run, config: Config | None) -> int | None:
+    if run.state.parameters or config is None:
+        return run.state.parameters
+    return model_shape(config.model).parameters(config.data.vocab_size)
 
 
 @pages.get("/runs/<run_id>/checkpoints")
 def checkpoint_tables(run_id: str) -> Answer:
-    """The tables of checkpoints and evaluations, fetched again when there is a new one."""
+    """The tables of checkpoints, evaluations and sittings, fetched again as they grow."""
     store = services().store
     run, checkpoints = store.get(run_id), store.checkpoints(run_id)
+    figures, config = _figures(run), _config(run)
     return render_template(
         "_checkpoints.html",
         run=run,
         state=run.state,
-        config=store.config(run_id),
+        config=config,
         checkpoints=checkpoints,
-        evaluations=_figures(run).evaluations,
-        next_step=presenting.next_step(run, checkpoints),
+        evaluations=figures.evaluations,
+        sittings=figures.sittings,
+        next_step=_next_step(run, checkpoints, config),
     )
 
 
@@ -156,9 +179,16 @@ def configuration_file(run_id: str) -> Answer:
 @pages.get("/runs/<run_id>/metrics.csv")
 def metrics_file(run_id: str) -> Answer:
     """Every point of the run as a table, the same as ``export --format csv``."""
-    with services().store.metrics(run_id) as reader:
-        text, _ = csv_text(reader)
-    return _download(text, f"{run_id}.csv", "text/csv")
+    parts = _csv_parts(services().store.metrics(run_id))
+    # What cannot be read is told before the answer begins.
+    response = _download(chain([next(parts)], parts), f"{run_id}.csv", "text/csv")
+    response.call_on_close(parts.close)
+    return response
+
+
+def _csv_parts(reader: MetricsReader) -> Generator[str]:
+    with reader:
+        yield from csv_parts(reader)
 
 
 @pages.get("/runs/<run_id>/train.log")
@@ -170,7 +200,7 @@ def log_file(run_id: str) -> Answer:
     return send_file(path, mimetype="text/plain", as_attachment=True, download_name=f"{run_id}.log")
 
 
-def _download(text: str, name: str, mimetype: str) -> Response:
+def _download(text: str | Iterable[str], name: str, mimetype: str) -> Response:
     response = Response(text, mimetype=mimetype)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

@@ -1,142 +1,133 @@
-"""The list of runs, and what can be done with several of them at once."""
+"""The list of runs: the page, its table alone for htmx, and what its scripts ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from flask import flash, redirect, render_template, request
+from flask import Response, render_template, request
 
-from trainer.errors import StoreError, TrainerError, UsageError
-from trainer.runs import Run
-from trainer.store.metrics import MetricsReader
+from trainer.errors import UsageError
+from trainer.filtering import FIELDS, read_filter
+from trainer.runs import RunPage
 from trainer.store.records import now
 from webapp import presenting, services
-from webapp.pages.blueprint import Answer, pages, to_list, to_run, undo, varying
+from webapp.jsonio import json_answer
+from webapp.pages.blueprint import Answer, pages, varying
 from webapp.presenting import ListView
 from webapp.submissions import Submissions
 
-PAGE_SIZE = 100
-SPARKLINE_POINTS = 44
+SPARKLINES_A_REQUEST = 25
+COLUMNS_COOKIE = "llm_trainer_columns"
+COLUMNS_KEPT_SECONDS = 365 * 24 * 3600
+
+EXAMPLES = (
+    ("status:failed,interrupted", "Runs that ended before their end"),
+    ("perplexity<100 created<2d", "Good ones of the last two days"),
+    ("tag:lr-sweep -tag:junk", "With one tag, without another"),
+    ('name:"my run" loss<=3.2', "By a name with a space, and by the loss"),
+    ("dataset:wiki parameters>1M", "Larger models on one data set"),
+    ("created>=2026-01-31 elapsed>1h", "Since a day (UTC), and trained for long"),
+)
+"""Filters to try, and what they show."""
 
 
 @pages.get("/")
 def run_list() -> Answer:
     """All runs as one table; for htmx the table alone."""
-    view = ListView.from_query(request.args.to_dict(flat=False))
+    view = ListView.from_query(request.args.to_dict(flat=False), _columns_before())
+    since = now()
+    page, fault = _found(view)
+    shown = {
+        "view": view,
+        "page": page,
+        "fault": fault,
+        "since": since,
+        "sparkline_of": services().sparklines.known,
+    }
+    if request.headers.get("HX-Request"):
+        return _fragment(view, shown)
+    whole = render_template(
+        "runs.html",
+        here="runs",
+        live=True,
+        first_run=not page.of and not view.filtered and not services().store.look().runs,
+        tags=presenting.tags_of(page.of),
+        status_filters=presenting.STATUS_FILTERS,
+        all_columns=presenting.COLUMNS,
+        always_shown=presenting.ALWAYS_SHOWN,
+        fields=FIELDS.values(),
+        examples=EXAMPLES,
+        submission=Submissions.new_token(),
+        **shown,
+    )
+    return _keeping_columns(varying(whole), view)
+
+
+def _found(view: ListView) -> tuple[RunPage, UsageError | None]:
+    """List the runs of a view; of a filter with a mistake what is understood, and the mistake."""
+    query, fault = read_filter(view.query)
     page = services().store.list(
+        status=view.status or None,
+        query=query,
+        tag=view.tag or None,
+        sort=view.sort,
+        limit=view.rows,
+        cursor=view.cursor or None,
+        archived=view.archived,
+    )
+    return page, fault
+
+
+def _fragment(view: ListView, shown: dict[str, Any]) -> Response:
+    answer = varying(render_template("_runs.html", fragment=True, **shown))
+    answer.headers["HX-Replace-Url"] = view.here
+    return _keeping_columns(answer, view)
+
+
+@pages.get("/runs/matching")
+def matching_runs() -> Answer:
+    """``{"runs": [run_id]}``: all that the address matches, for a choice of more than a page."""
+    view = ListView.from_query(request.args.to_dict(flat=False))
+    runs = services().store.list_all(
         status=view.status or None,
         query=view.query,
         tag=view.tag or None,
         sort=view.sort,
-        limit=PAGE_SIZE,
-        cursor=view.cursor or None,
         archived=view.archived,
     )
-    shown: dict[str, Any] = {
-        "view": view,
-        "page": page,
-        "since": now(),
-        "sparklines": {run.run_id: sparkline_points(run) for run in page.runs},
-    }
-    if request.headers.get("HX-Request"):
-        return varying(render_template("_runs.html", **shown))
-    return varying(
-        render_template(
-            "runs.html",
-            here="runs",
-            live=True,
-            tags=presenting.tags_of(page.runs),
-            status_filters=presenting.STATUS_FILTERS,
-            all_columns=presenting.COLUMNS,
-            always_shown=presenting.ALWAYS_SHOWN,
-            submission=Submissions.new_token(),
-            **shown,
+    return json_answer({"runs": [run.run_id for run in runs]})
+
+
+# ---------------------------------------------------------------------- columns
+
+
+def _columns_before() -> list[str]:
+    return request.cookies.get(COLUMNS_COOKIE, "").split()
+
+
+def _keeping_columns(answer: Response, view: ListView) -> Response:
+    """Remember the columns that an address has named, for those that name none."""
+    if "show" in request.args:
+        answer.set_cookie(
+            COLUMNS_COOKIE,
+            " ".join(view.show),
+            max_age=COLUMNS_KEPT_SECONDS,
+            httponly=True,
+            samesite="Strict",
         )
-    )
+    return answer
 
 
-def sparkline_points(run: Run) -> tuple[tuple[int, float], ...]:
-    """Return a few values of the training loss, remembered for as long as the run stands still."""
-    return _sparkline_points(str(run.paths.metrics), run.state.step, run.state.updated_at)
+# ---------------------------------------------------------------------- sparklines
 
 
-@lru_cache(maxsize=4096)
-def _sparkline_points(
-    path: str, step: int | None, updated_at: str
-) -> tuple[tuple[int, float], ...]:
-    if step is None:
-        return ()
-    try:
-        with MetricsReader(Path(path)) as reader:
-            columns = reader.series(["train_loss"], points=SPARKLINE_POINTS)["series"]["train_loss"]
-    except StoreError:
-        return ()  # The list is shown without it; the page of the run says why.
-    return tuple(zip(columns["step"], columns["value"], strict=True))
-
-
-@pages.post("/runs/bulk")
-def bulk() -> Answer:
-    """Do one thing with all selected runs; what cannot be done is told run by run."""
-    chosen, action = request.form.getlist("run"), request.form.get("action", "")
-    if not chosen:
-        flash("No run is selected.", "error")
-        return to_list()
-    if action == "compare":
-        return redirect(f"/compare?{urlencode([('run', run_id) for run_id in chosen])}", 303)
-    if action == "delete" and not request.form.get("confirmed"):
-        runs = [services().store.get(run_id) for run_id in chosen]
-        return render_template("delete_several.html", here="runs", runs=runs)
-    done = [run_id for run_id in chosen if _tried(_bulk_act(action), run_id)]
-    if done:
-        noun = "1 run was" if len(done) == 1 else f"{len(done)} runs were"
-        flash(f"{noun} {_DONE[action]}.", undo(done) if action == "delete" else "done")
-    return to_list()
-
-
-_DONE = {
-    "archive": "archived",
-    "unarchive": "brought back from the archive",
-    "tag": "tagged",
-    "delete": "deleted, with all checkpoints",
-}
-
-
-def _bulk_act(action: str) -> Callable[[str], object]:
-    """Find what an action does with one run.
-
-    Raises:
-        UsageError: there is no such action.
-    """
-    store, tag = services().store, request.form.get("tag", "").strip()
-    acts: dict[str, Callable[[str], object]] = {
-        "archive": lambda run_id: store.annotate(run_id, archived=True),
-        "unarchive": lambda run_id: store.annotate(run_id, archived=False),
-        "tag": lambda run_id: store.annotate(run_id, add_tags=[tag]),
-        "delete": store.delete,
-    }
-    if action not in acts:
-        raise UsageError(f"'{action[:40]}' is not an action.", f"There are: {', '.join(acts)}.")
-    return acts[action]
-
-
-def _tried(act: Callable[[str], object], run_id: str) -> bool:
-    try:
-        act(run_id)
-    except TrainerError as error:
-        flash(str(error), "error")
-        return False
-    return True
-
-
-@pages.post("/runs/restore")
-def restore() -> Answer:
-    """Bring back runs that were deleted."""
-    chosen = request.form.getlist("run")
-    done = [run_id for run_id in chosen if _tried(services().store.restore, run_id)]
-    if done:
-        flash("It is back." if len(done) == 1 else f"{len(done)} runs are back.", "done")
-    return to_run(done[0]) if len(chosen) == len(done) == 1 else redirect("/", 303)
+@pages.get("/runs/sparklines")
+def sparklines() -> Answer:
+    """``?run=…&run=…`` → ``{run_id: "step:loss step:loss …"}`` of at most 25 runs."""
+    chosen = request.args.getlist("run")
+    if len(chosen) > SPARKLINES_A_REQUEST:
+        raise UsageError(f"At most {SPARKLINES_A_REQUEST} runs can be asked for at once.")
+    runs = services().store.look().runs
+    there = [runs[run_id] for run_id in chosen if run_id in runs]
+    read = services().sparklines.read
+    return json_answer({run.run_id: presenting.sparkline_data(read(run)) for run in there})

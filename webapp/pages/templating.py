@@ -9,7 +9,7 @@ from flask.blueprints import BlueprintSetupState
 
 from trainer import __version__, formats
 from trainer.queueing import place_words
-from trainer.runs import since_word, warning
+from trainer.runs import since_word, status_word
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import pages
 from webapp.security import HTMX_URL
@@ -40,7 +40,10 @@ def _teach_templates(state: BlueprintSetupState) -> None:
         steps_words=lambda run: presenting.steps_words(run.state),
         since_word=since_word,
         hint_words=presenting.hint_words,
-        warning=warning,
+        status_word=status_word,
+        status_look=presenting.status_look,
+        row_note=presenting.row_note,
+        kept_for=formats.kept_for,
         place_words=lambda run: place_words(run.state.queue),
         time_cell=lambda run: presenting.time_cell(run.state),
         moment_words=presenting.moment_words,

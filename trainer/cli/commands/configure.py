@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import msgspec
 
 from trainer import config as configuration
 from trainer import formats
@@ -13,7 +12,7 @@ from trainer.cli.options import HELP_NAMES, command
 from trainer.cli.output import aligned, screen_width
 from trainer.cli.session import Session
 from trainer.cli.settings import config_options, load
-from trainer.config import Config
+from trainer.config import SECTIONS, Config
 
 
 @click.group("config", context_settings=HELP_NAMES)
@@ -24,10 +23,21 @@ def config_command() -> None:
 @command("show", "config show --config quickstart --set training.epochs=5")
 @config_options
 def show_command(session: Session, config: str | None, assignments: tuple[str, ...]) -> None:
-    """Print every setting with its value, as a TOML file that can be loaded again."""
+    """Print every setting with its value, as a TOML file that can be loaded again.
+
+    The path of a webhook is left out: it is a secret.
+    """
     settings = configuration.resolved(load(config, assignments))
-    document: dict[str, Any] = msgspec.to_builtins(settings)
-    session.report(document, configuration.to_toml(settings).splitlines())
+    session.report(nested(settings), configuration.to_toml(settings).splitlines())
+
+
+def nested(config: Config) -> dict[str, dict[str, Any]]:
+    """Return every value by section and name, as people may see it."""
+    document: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in configuration.as_flat(config).items():
+        section, _, name = key.partition(".")
+        document[section][name] = value
+    return document
 
 
 @command("check", "config check --config my.toml")

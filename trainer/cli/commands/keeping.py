@@ -8,8 +8,9 @@ from collections.abc import Collection, Sequence
 import click
 
 from trainer import formats
+from trainer.cli.describe import deleted_lines
 from trainer.cli.options import command, run_id_option
-from trainer.cli.output import commands_to_try
+from trainer.cli.output import commands_to_try, screen_width
 from trainer.cli.session import Session
 from trainer.errors import UsageError
 from trainer.runs import Run
@@ -105,15 +106,33 @@ def described(run: Run, changed: Collection[str]) -> str:
     return ", ".join(word for field, word in words.items() if field in changed)
 
 
-@command("delete", "delete --run-id 20260102-0304")
-@run_id_option()
+@command("delete", "delete --run-id 20260102-0304", "delete --list")
+@run_id_option(required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--undo", is_flag=True, help="Bring a deleted run back (give its whole run id).")
-def delete_command(session: Session, run_id: str, yes: bool, undo: bool) -> None:
-    """Delete a run and its checkpoints, or what a deleted run folder has left of them."""
-    if undo:
+@click.option("--list", "listed", is_flag=True, help="Show what can be brought back, until when.")
+@click.option("--for-good", is_flag=True, help="Remove a deleted run now (give its whole run id).")
+def delete_command(
+    session: Session, run_id: str | None, yes: bool, undo: bool, listed: bool, for_good: bool
+) -> None:
+    """Delete a run and its checkpoints, or what a deleted run folder has left of them.
+
+    A deleted run can be brought back for a day. Then it goes for good, when the next run is
+    deleted or the dashboard starts.
+    """
+    if [listed, undo, for_good].count(True) > 1 or listed == (run_id is not None):
+        raise UsageError("Give --run-id, alone or with --undo or --for-good, or --list alone.")
+    if run_id is None:
+        _list_deleted(session)
+    elif undo:
         _bring_back(session, run_id)
-        return
+    elif for_good:
+        _remove_for_good(session, run_id, yes)
+    else:
+        _delete(session, run_id, yes)
+
+
+def _delete(session: Session, run_id: str, yes: bool) -> None:
     found = session.store.resolve(run_id, orphaned=True)
     orphaned = found in session.store.workspace.orphaned_ids()
     run = None if orphaned else session.store.get(found)
@@ -137,6 +156,28 @@ def _bring_back(session: Session, run_id: str) -> None:
         session.report({"run_id": run_id}, [words])
     else:
         session.report(run.as_dict(), [f"Run {run.run_id} is back."])
+
+
+def _list_deleted(session: Session) -> None:
+    deleted = session.store.deleted()
+    lines = deleted_lines(deleted, screen_width()) or ["No deleted run can be brought back."]
+    if deleted:
+        back = session.command(f"delete --run-id {deleted[0].run_id} --undo")
+        lines += commands_to_try([("bring one back", back)])
+    session.report({"deleted": [run.as_dict() for run in deleted]}, lines)
+
+
+def _remove_for_good(session: Session, run_id: str, yes: bool) -> None:
+    if not yes:
+        if session.json or not can_ask():
+            raise UsageError(
+                f"Removing run {run_id} for good has to be confirmed, and there is no terminal to "
+                "ask on.",
+                "Add --yes.",
+            )
+        click.confirm(f"Remove run {run_id} for good?", abort=True, err=True)
+    session.store.remove_for_good(run_id)
+    session.report({"run_id": run_id, "removed": True}, [f"Run {run_id} is gone for good."])
 
 
 def _confirm(session: Session, run_id: str, run: Run | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import click
@@ -19,18 +19,25 @@ from trainer.runs import Run
 from trainer.telemetry import Nvml
 
 WATCH_SECONDS = 1.0
-_PAGE = 1000
+_MOST_ROWS = 1000
 
 
-@command("status", "status", "status --run-id latest --watch", "status --json")
+@command("status", "status", "status --run-id latest --watch", "status --filter 'loss<3' --json")
 @run_id_option(required=False)
 @click.option("--watch", is_flag=True, help="Refresh every second; Ctrl+C ends.")
 @click.option("--status", metavar="STATUS", help="Only runs with this status, or 'active'.")
 @click.option("--tag", metavar="T", help="Only runs that carry this tag.")
+@click.option(
+    "--filter",
+    "query",
+    metavar="TEXT",
+    default="",
+    help="Words and comparisons, as in the dashboard: 'tag:lr-sweep perplexity<100 created<2d'.",
+)
 @click.option("--archived", is_flag=True, help="The archived runs instead of the others.")
 @click.option(
     "--limit",
-    type=click.IntRange(1, _PAGE),
+    type=click.IntRange(1, _MOST_ROWS),
     default=20,
     show_default=True,
     metavar="N",
@@ -42,6 +49,7 @@ def status_command(
     watch: bool,
     status: str | None,
     tag: str | None,
+    query: str,
     archived: bool,
     limit: int,
 ) -> None:
@@ -53,8 +61,8 @@ def status_command(
         _show_one(session, found, watch)
         return
 
-    def listed() -> list[Run]:
-        return all_runs(session, status=status, tag=tag, archived=archived)
+    def listed() -> Sequence[Run]:
+        return session.store.list_all(status=status, tag=tag, query=query, archived=archived)
 
     if session.json:
         session.report({"runs": [run.as_dict() for run in listed()]}, [])
@@ -63,21 +71,7 @@ def status_command(
     _draw(lambda: (run_list(session, listed(), limit, nvml), False), watch)
 
 
-def all_runs(session: Session, *, status: str | None, tag: str | None, archived: bool) -> list[Run]:
-    """Return every run that matches, newest first."""
-    runs: list[Run] = []
-    cursor: str | None = None
-    while True:
-        page = session.store.list(
-            status=status, tag=tag, archived=archived, limit=_PAGE, cursor=cursor
-        )
-        runs += page.runs
-        cursor = page.next
-        if cursor is None:
-            return runs
-
-
-def run_list(session: Session, runs: list[Run], limit: int, nvml: Nvml) -> list[str]:
+def run_list(session: Session, runs: Sequence[Run], limit: int, nvml: Nvml) -> list[str]:
     """Return the table of runs and what lies under it."""
     if not runs:
         return no_runs(session)
