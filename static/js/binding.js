@@ -1,7 +1,7 @@
 // Writes what is new into the nodes that stand for it; no node is ever replaced.
 
 import { age, FORMATS } from "./formats.js";
-import { isActive, percentDone, percentWords, phaseSentence, placeWords, sinceWord, stepsWords, timeCell, warning } from "./runstate.js";
+import { isActive, percentDone, percentWords, phaseSentence, placeWords, rowNote, sinceWord, statusWord, stepsWords, timeCell } from "./runstate.js";
 
 const looks = JSON.parse(document.getElementById("status-looks")?.textContent ?? "{}");
 
@@ -15,13 +15,13 @@ export function show(node, visible) {
 
 export function patch(root, run) {
   for (const node of root.querySelectorAll("[data-field]")) patchField(node, run[node.dataset.field]);
-  for (const node of root.querySelectorAll("[data-live-status]")) patchStatus(node, run.status);
+  for (const node of root.querySelectorAll("[data-live-status]")) patchStatus(node, statusWord(run));
   for (const node of root.querySelectorAll("[data-when]")) {
     show(node, node.dataset.when.split(" ").includes(run.status));
   }
   for (const node of root.querySelectorAll("[data-queued]")) show(node, run.queue != null);
   for (const node of root.querySelectorAll("[data-place]")) write(node, placeWords(run));
-  for (const node of root.querySelectorAll("[data-warning]")) patchWarning(node, warning(run));
+  for (const node of root.querySelectorAll("[data-note]")) patchNote(node, rowNote(run));
   for (const node of root.querySelectorAll("[data-since]")) write(node, sinceWord(run));
   for (const node of root.querySelectorAll("[data-time]")) write(node, timeCell(run));
   for (const node of root.querySelectorAll("[data-steps]")) write(node, stepsWords(run));
@@ -39,9 +39,12 @@ function patchField(node, value) {
     }
     return;
   }
+  // Until it is known, what the page was made with stands.
+  if (value == null && node.dataset.untilKnown !== undefined) return;
   write(node, FORMATS[node.dataset.format](value));
   if (typeof value === "string" || node.dataset.format === "text") {
     if (value) show(node, true);
+    if (value && node.title) node.title = value;
   } else if (value != null) {
     node.title = value;
   }
@@ -57,7 +60,7 @@ function patchStatus(node, status) {
   write(node.querySelector("[data-status-word]"), look.word);
 }
 
-function patchWarning(node, found) {
+function patchNote(node, found) {
   write(node, found?.[0] ?? "");
   node.title = found?.[1] ?? "";
   show(node, found != null);

@@ -1,21 +1,27 @@
-// One chart: a uPlot drawing with smoothing, a band of extremes, marks, a readout and a picture.
+// One chart: a uPlot drawing with smoothing, a band of extremes, marks and a readout; by pointer and
+// by keyboard; as a picture, a file and a table.
 
-import { ABSENT, general } from "./formats.js";
+import { axisLabels, axisWidth, powerLabel, X_STEPS } from "./axes.js";
+import { legendEntry, tableOf } from "./chartparts.js";
+import { countsWords, csvText, summary, tableRows } from "./describing.js";
+import { count } from "./formats.js";
+import { aboveZero, layers, ROWS } from "./layers.js";
+import { drawMark, legend as legendOf, marksNear } from "./marks.js";
 import { color } from "./palette.js";
-import { aligned, smoothed } from "./series.js";
+import { pictureOf, saveCanvas, saveText } from "./picture.js";
+import { KEY_ZOOM, panned, zoomed } from "./viewport.js";
 
 const uPlot = window.uPlot;
 const FONT = `11px ${getComputedStyle(document.body).fontFamily}`;
 const GHOST = 0.28;
 const BAND = 0.16;
 const DESCRIBED_EVERY_MS = 5000;
-// Steps and tokens are whole: between them there is nothing to label.
-const WHOLE_STEPS = Array.from({ length: 13 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
-const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800];
-const X_STEPS = { step: WHOLE_STEPS, tokens: WHOLE_STEPS, time: TIME_STEPS };
-const svgNamespace = "http://www.w3.org/2000/svg";
+const KEY_PAN = 0.25;
+const SMALLEST_DRAG_PX = 8;
+const KEYS = "Arrow keys move along the curve, Shift with them moves the part in view, plus and minus zoom, Escape shows the whole.";
 
-// A curve: { label, token, columns(axis) -> {x, value, min, max, step}, format, smooth, points }
+// A curve: { label, token, columns(axis) -> {x, value, min, max}, format, smooth, points, dash,
+// counts() -> {drawn, there} }
 export class Chart {
   constructor(element, curves, view, options = {}) {
     this.element = element;
@@ -25,14 +31,19 @@ export class Chart {
     this.title = element.querySelector("h3").textContent;
     this.plotNode = element.querySelector("[data-plot]");
     this.waiting = element.querySelector("[data-wait]");
+    this.legendNode = element.querySelector("[data-legend]");
     this.placeNode = element.querySelector("[data-place]");
+    this.marksNode = element.querySelector("[data-marks]");
     this.countsNode = element.querySelector("[data-counts]");
+    this.saidNode = element.querySelector("[data-said]");
+    this.tableNode = element.querySelector("[data-chart-table]");
     this.plot = null;
+    this.drawn = [];
     this.visible = true;
     this.dirty = true;
     this.describedAt = 0;
-    this.legend = this.makeLegend(element.querySelector("[data-legend]"));
-    element.querySelector("[data-picture]")?.addEventListener("click", () => this.savePicture());
+    this.makeLegend();
+    this.listen();
     new ResizeObserver(() => this.resize()).observe(this.plotNode);
     new IntersectionObserver(([entry]) => {
       this.visible = entry.isIntersecting;
@@ -40,31 +51,20 @@ export class Chart {
     }, { rootMargin: "600px" }).observe(element);
   }
 
-  makeLegend(node) {
-    return this.curves.map((curve) => {
-      const entry = document.createElement("span");
-      const value = document.createElement("b");
-      value.textContent = ABSENT;
-      if (this.curves.length > 1 || this.options.named) {
-        const swatch = document.createElementNS(svgNamespace, "svg");
-        swatch.setAttribute("viewBox", "0 0 14 8");
-        swatch.setAttribute("aria-hidden", "true");
-        const line = document.createElementNS(svgNamespace, "path");
-        line.setAttribute("d", "M0 4h14");
-        line.setAttribute("stroke", `var(${curve.token})`);
-        line.setAttribute("stroke-width", "2.5");
-        if (curve.dash) line.setAttribute("stroke-dasharray", "4 3");
-        swatch.append(line);
-        const name = document.createElement("span");
-        name.className = "legend-name";
-        name.textContent = curve.label;
-        name.title = curve.label;
-        entry.append(swatch, name);
-      }
-      entry.append(value);
-      node.append(entry);
-      return value;
-    });
+  // Other runs' curves come and go when a person says so; only then is the drawing made anew.
+  setCurves(curves) {
+    this.curves = curves;
+    this.makeLegend();
+    this.plot?.destroy();
+    this.plot = null;
+    this.refresh();
+  }
+
+  makeLegend() {
+    const named = this.curves.length > 1 || this.options.named;
+    const entries = this.curves.map((curve) => legendEntry(curve, named));
+    this.legend = entries.map((entry) => entry.querySelector("b"));
+    this.legendNode.replaceChildren(...entries);
   }
 
   // ------------------------------------------------------------------ drawing
@@ -77,30 +77,21 @@ export class Chart {
 
   draw() {
     this.dirty = false;
-    const drawn = this.curves.map((curve) => curve.columns(this.view.axis));
-    const points = drawn.reduce((sum, columns) => sum + columns.x.length, 0);
+    this.drawn = this.curves.map((curve) => this.columnsOf(curve));
+    const points = this.drawn.reduce((sum, columns) => sum + columns.x.length, 0);
     this.waiting.hidden = points > 0;
     if (!points && this.options.waitingWords) this.waiting.textContent = this.options.waitingWords();
     if (!points) return;
-    const data = this.layers(drawn);
+    const data = layers(this.drawn);
     if (!this.plot) this.make(data);
     else this.update(data);
-    this.tell(drawn);
+    this.tell();
   }
 
-  // Each curve gives four rows: smallest, largest, as measured, and smoothed.
-  layers(drawn) {
-    const rows = this.curves.flatMap((curve, i) => {
-      const { x, value, min, max } = drawn[i];
-      const beta = curve.smooth ? this.view.smoothing : 0;
-      return [
-        { x, y: curve.smooth ? min : [] },
-        { x, y: curve.smooth ? max : [] },
-        { x, y: beta ? value : [] },
-        { x, y: beta ? smoothed(value, beta) : value },
-      ].map((row) => (row.y.length ? row : { x: [], y: [] }));
-    });
-    return aligned(rows);
+  columnsOf(curve) {
+    const columns = curve.columns(this.view.axis);
+    const shown = this.view.logarithmicAcross ? aboveZero(columns) : columns;
+    return { ...shown, beta: curve.smooth ? this.view.smoothing : 0 };
   }
 
   make(data) {
@@ -130,7 +121,7 @@ export class Chart {
 
   // Axis and scale are fixed when a drawing is made: another choice needs another drawing.
   scaleName() {
-    return `${this.view.axis} ${this.logarithmic()}`;
+    return `${this.view.axis} ${this.logarithmic()} ${this.view.logarithmicAcross}`;
   }
 
   logarithmic() {
@@ -147,14 +138,14 @@ export class Chart {
         sync: { key: this.view.key, scales: ["x", null] },
         drag: { x: true, y: false, setScale: false },
         y: false,
-        points: { size: (u, i) => (i % 4 ? 0 : 8), width: (u, i) => (i % 4 ? 0 : 2), stroke: (u, i) => this.strokeOf(i), fill: () => color("--surface") },
-        bind: { dblclick: () => null },
+        points: { size: (u, i) => (i % ROWS ? 0 : 8), width: (u, i) => (i % ROWS ? 0 : 2), stroke: (u, i) => this.strokeOf(i), fill: () => color("--surface") },
+        bind: { dblclick: () => null, mousedown: (u, target, handler) => (event) => (event.shiftKey ? this.grab(event) : handler(event)) },
         focus: { prox: -1 },
       },
-      scales: { x: { time: false }, y: this.yScale() },
+      scales: { x: this.xScale(), y: this.yScale() },
       axes: [this.xAxis(), this.yAxis()],
       series: [{}, ...this.curves.flatMap((curve) => this.drawnSeries(curve))],
-      bands: this.curves.map((curve, i) => ({ series: [4 * i + 2, 4 * i + 1], fill: () => color(curve.token, BAND) })),
+      bands: this.curves.map((curve, i) => ({ series: [ROWS * i + 2, ROWS * i + 1], fill: () => color(curve.token, BAND) })),
       hooks: {
         setCursor: [() => this.readOut()],
         setSelect: [(u) => this.select(u)],
@@ -164,22 +155,20 @@ export class Chart {
   }
 
   strokeOf(index) {
-    const curve = this.curves[Math.floor((index - 1) / 4)];
-    return color(curve.token);
+    return color(this.curves[Math.floor((index - 1) / ROWS)].token);
   }
 
   drawnSeries(curve) {
-    const hidden = { stroke: null, width: 0, points: { show: false }, spanGaps: true };
+    // The edges of the band are drawn too: a spike of one step is narrower than any area.
+    const edge = { stroke: () => color(curve.token, GHOST), width: 1, points: { show: false }, spanGaps: true };
     // One point alone makes no line: it is shown as a dot.
-    const alone = (u, i) => u.data[i].reduce((count, value) => count + (value != null), 0) === 1;
-    const line = { spanGaps: true, points: { show: false } };
+    const alone = (u, i) => u.data[i].reduce((number, value) => number + (value != null), 0) === 1;
     const dots = { show: curve.points ? true : alone, size: 6, width: 2, stroke: () => color(curve.token), fill: () => color("--surface") };
-    return [
-      hidden,
-      hidden,
-      { ...line, stroke: () => color(curve.token, GHOST), width: 1 },
-      { ...line, stroke: () => color(curve.token), width: 1.75, dash: curve.dash, points: dots },
-    ];
+    return [edge, edge, edge, { spanGaps: true, stroke: () => color(curve.token), width: 1.75, dash: curve.dash, points: dots }];
+  }
+
+  xScale() {
+    return { time: false, distr: this.view.logarithmicAcross ? 3 : 1, range: (u, low, high) => (low === high ? [low * 0.9, high * 1.1 || 1] : [low, high]) };
   }
 
   yScale() {
@@ -196,13 +185,14 @@ export class Chart {
   }
 
   xAxis() {
+    const steps = this.view.logarithmicAcross ? null : X_STEPS[this.view.axis];
     return {
       ...this.axisLook(),
       size: 26,
       gap: 4,
       space: 64,
-      ...(X_STEPS[this.view.axis] && { incrs: X_STEPS[this.view.axis] }),
-      values: (u, splits) => splits.map((split) => this.view.axisWords(split)),
+      ...(steps && { incrs: steps }),
+      values: (u, splits) => splits.map((split) => (split == null ? "" : this.view.axisWords(split))),
     };
   }
 
@@ -226,11 +216,14 @@ export class Chart {
     };
   }
 
+  marks() {
+    return (this.options.marks?.() ?? []).filter((mark) => this.view.place(mark.step) != null);
+  }
+
   drawMarks(plot) {
-    for (const mark of this.options.marks?.() ?? []) {
+    for (const mark of this.marks()) {
       const x = this.view.place(mark.step);
-      if (x == null || x < plot.scales.x.min || x > plot.scales.x.max) continue;
-      MARKS[mark.kind](plot, Math.round(plot.valToPos(x, "x", true)), mark);
+      if (x >= plot.scales.x.min && x <= plot.scales.x.max) drawMark(plot, Math.round(plot.valToPos(x, "x", true)), mark);
     }
   }
 
@@ -245,10 +238,95 @@ export class Chart {
     this.plot?.redraw(false, true);
   }
 
+  // ------------------------------------------------------------------ moving about
+
+  listen() {
+    this.plotNode.setAttribute("aria-description", KEYS);
+    this.plotNode.addEventListener("keydown", (event) => {
+      if (this.plot && !event.ctrlKey && !event.metaKey && !event.altKey && this.press(event.key, event.shiftKey)) {
+        event.preventDefault();
+        event.stopPropagation();
+      }
+    });
+    this.plotNode.addEventListener("wheel", (event) => this.turn(event), { passive: false });
+    const onClick = (name, act) => this.element.querySelector(`[${name}]`)?.addEventListener("click", act);
+    onClick("data-picture", () => this.savePicture());
+    onClick("data-csv", () => this.saveTable());
+    onClick("data-table", (event) => this.switchTable(event.currentTarget));
+  }
+
+  // What a key does on a chart that has the focus; false for one that does nothing here.
+  press(key, shift) {
+    const sign = { ArrowLeft: -1, ArrowRight: 1 }[key];
+    if (sign && shift) this.view.setZoom(panned(this.view.zoom, sign * KEY_PAN, this.bounds()));
+    else if (sign) this.moveCursor(sign);
+    else if (key === "Home" || key === "End") this.placeCursor(this.ends()[key === "Home" ? 0 : 1]);
+    else if (key === "+" || key === "=") this.zoom(KEY_ZOOM);
+    else if (key === "-") this.zoom(1 / KEY_ZOOM);
+    else if (key === "Escape" && this.view.zoom) this.view.resetZoom();
+    else return false;
+    return true;
+  }
+
+  zoom(factor, around = this.cursorX()) {
+    this.view.setZoom(zoomed(this.view.zoom, around, factor, this.bounds()));
+  }
+
+  bounds() {
+    const [xs] = this.plot.data;
+    return [xs[0], xs.at(-1)];
+  }
+
+  cursorX() {
+    const { min, max } = this.plot.scales.x;
+    const { idx } = this.plot.cursor;
+    return idx == null ? (min + max) / 2 : this.plot.data[0][idx];
+  }
+
+  // The first and the last point in view.
+  ends() {
+    const [xs] = this.plot.data;
+    const { min, max } = this.plot.scales.x;
+    const last = xs.findLastIndex((x) => x <= max);
+    return [Math.max(0, xs.findIndex((x) => x >= min)), last < 0 ? xs.length - 1 : last];
+  }
+
+  moveCursor(by) {
+    const [first, last] = this.ends();
+    const index = (this.plot.cursor.idx ?? (by > 0 ? first - 1 : last + 1)) + by;
+    this.placeCursor(Math.min(last, Math.max(first, index)));
+  }
+
+  placeCursor(index) {
+    const left = this.plot.valToPos(this.plot.data[0][index], "x");
+    this.plot.setCursor({ left, top: this.plot.over.clientHeight / 2 });
+    this.saidNode.textContent = [this.view.placeWords(this.plot.data[0][index]), ...this.curves.map((curve, i) => `${curve.label} ${this.legend[i].textContent}`)].join(", ");
+  }
+
+  // Sideways moves along, with Ctrl held it zooms; else the page scrolls.
+  turn(event) {
+    if (!this.plot || !(event.ctrlKey || (this.view.zoom && Math.abs(event.deltaX) > Math.abs(event.deltaY)))) return;
+    event.preventDefault();
+    if (event.ctrlKey) this.zoom(event.deltaY > 0 ? 1.25 : 0.8);
+    else this.view.setZoom(panned(this.view.zoom, event.deltaX / this.plot.over.clientWidth, this.bounds()));
+  }
+
+  // With Shift held the part in view is dragged along.
+  grab(event) {
+    event.preventDefault();
+    let from = event.clientX;
+    const move = ({ clientX }) => {
+      this.view.setZoom(panned(this.view.zoom, (from - clientX) / this.plot.over.clientWidth, this.bounds()));
+      from = clientX;
+    };
+    addEventListener("pointermove", move);
+    addEventListener("pointerup", () => removeEventListener("pointermove", move), { once: true });
+  }
+
   select(plot) {
     const { left, width } = plot.select;
     plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
-    if (width < 8) return;
+    if (width < SMALLEST_DRAG_PX) return;
     this.view.setZoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
   }
 
@@ -258,14 +336,11 @@ export class Chart {
   readOut() {
     const { idx } = this.plot.cursor;
     this.curves.forEach((curve, i) => {
-      const value = lastKnown(this.plot.data[4 * i + 4], idx ?? this.plot.data[0].length - 1);
-      const text = curve.format(value);
-      if (this.legend[i].textContent !== text) this.legend[i].textContent = text;
+      const value = lastKnown(this.plot.data[ROWS * (i + 1)], idx ?? this.plot.data[0].length - 1);
+      write(this.legend[i], curve.format(value));
     });
-    const place = idx == null ? "" : this.view.placeWords(this.plot.data[0][idx]);
-    const measured = idx == null ? "" : this.measured(idx);
-    const words = place && measured ? `${place} · ${measured}` : place;
-    if (this.placeNode.textContent !== words) this.placeNode.textContent = words;
+    const told = idx == null ? [] : [this.view.placeWords(this.plot.data[0][idx]), this.measured(idx), ...this.marksAt()];
+    write(this.placeNode, told.filter(Boolean).join(" · "));
   }
 
   measured(index) {
@@ -273,123 +348,85 @@ export class Chart {
     return value == null ? "" : `measured ${this.curves[0].format(value)}`;
   }
 
-  tell(drawn) {
-    if (this.plot?.cursor.idx == null && this.plot) this.readOut();
-    this.countsNode.textContent = this.options.counts?.() ?? "";
+  marksAt() {
+    const positionOf = (mark) => this.plot.valToPos(this.view.place(mark.step), "x");
+    return marksNear(this.marks(), this.plot.cursor.left, positionOf);
+  }
+
+  tell() {
+    if (this.plot && this.plot.cursor.idx == null) this.readOut();
+    write(this.countsNode, this.counts());
+    write(this.marksNode, legendOf(this.marks()));
     if (Date.now() - this.describedAt < DESCRIBED_EVERY_MS) return;
     this.describedAt = Date.now();
-    this.plotNode.setAttribute("aria-label", this.describe(drawn));
+    this.plotNode.setAttribute("aria-label", this.describe());
+    if (this.tableNode && !this.tableNode.hidden) this.fillTable();
   }
 
-  describe(drawn) {
-    const parts = this.curves.map((curve, i) => describeCurve(curve, drawn[i], this.view));
-    return `${this.title}: ${parts.filter(Boolean).join("; ") || "no points yet"}`;
+  // Of the curve that has the most points.
+  counts() {
+    const all = this.curves.map((curve) => curve.counts?.()).filter(Boolean).sort((a, b) => b.there - a.there);
+    return all.length ? countsWords(all[0].drawn, all[0].there, count) : "";
   }
 
-  // ------------------------------------------------------------------ a picture to keep
+  // What is drawn, with the names and formats of the curves.
+  shown() {
+    return this.curves.map((curve, i) => ({
+      label: curve.label,
+      format: curve.format,
+      ...this.drawn[i],
+      smooth: this.drawn[i].beta ? this.smoothedOf(i) : null,
+    }));
+  }
+
+  smoothedOf(i) {
+    return this.plot.data[ROWS * (i + 1)].filter((value) => value != null);
+  }
+
+  describe() {
+    return summary(this.title, this.shown(), (x) => this.view.placeWords(x));
+  }
+
+  switchTable(button) {
+    const show = this.tableNode.hidden;
+    this.tableNode.hidden = !show;
+    button.setAttribute("aria-pressed", String(show));
+    button.closest("details").open = false;
+    if (!show) return;
+    this.fillTable();
+    this.tableNode.focus();
+  }
+
+  fillTable() {
+    const head = [this.view.axisName(), ...this.curves.map(({ label }) => label)];
+    const rows = tableRows(this.drawn).map(({ x, values }) => [this.view.placeWords(x), ...values.map((value, i) => this.curves[i].format(value))]);
+    this.tableNode.replaceChildren(tableOf(head, rows));
+  }
+
+  // ------------------------------------------------------------------ to keep
+
+  fileName(ending) {
+    return `${this.view.name} ${this.title.toLowerCase()}.${ending}`;
+  }
 
   savePicture() {
     if (!this.plot) return;
-    const source = this.plot.ctx.canvas;
-    const scale = source.width / this.plot.width;
-    const canvas = document.createElement("canvas");
-    const head = 34 * scale;
-    canvas.width = source.width + 24 * scale;
-    canvas.height = source.height + head + 12 * scale;
-    const context = canvas.getContext("2d");
-    context.fillStyle = color("--surface");
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    this.writeHead(context, scale);
-    context.drawImage(source, 12 * scale, head);
-    const link = document.createElement("a");
-    link.download = `${this.view.name} ${this.title.toLowerCase()}.png`;
-    link.href = canvas.toDataURL("image/png");
-    link.click();
+    const legend = this.curves.map((curve, i) => ({ words: `${curve.label} ${this.legend[i].textContent}`, token: curve.token }));
+    const names = { xName: this.view.axisName(), yName: this.options.unit ?? this.title };
+    saveCanvas(pictureOf(this.plot, { title: `${this.title} · ${this.view.name}`, legend, ...names }), this.fileName("png"));
   }
 
-  writeHead(context, scale) {
-    const family = getComputedStyle(document.body).fontFamily;
-    context.textBaseline = "middle";
-    context.font = `600 ${13 * scale}px ${family}`;
-    context.fillStyle = color("--text");
-    context.fillText(`${this.title} · ${this.view.name}`, 14 * scale, 18 * scale);
-    context.font = `${11 * scale}px ${family}`;
-    context.textAlign = "right";
-    let right = context.canvas.width - 14 * scale;
-    this.curves.toReversed().forEach((curve, i) => {
-      const value = this.legend[this.curves.length - 1 - i].textContent;
-      const words = `${curve.label} ${value}`;
-      context.fillStyle = color(curve.token);
-      context.fillText(words, right, 18 * scale);
-      right -= context.measureText(words).width + 16 * scale;
-    });
+  saveTable() {
+    if (!this.plot) return;
+    saveText(csvText(this.view.axis, this.shown(), this.view.zoom ?? undefined), this.fileName("csv"), "text/csv");
   }
+}
+
+function write(node, text) {
+  if (node && node.textContent !== text) node.textContent = text;
 }
 
 function lastKnown(values, index) {
   for (let i = index; i >= 0; i -= 1) if (values[i] != null) return values[i];
   return null;
 }
-
-function describeCurve(curve, { x, value }, view) {
-  if (!value.length) return "";
-  let low = 0;
-  value.forEach((one, i) => { if (one != null && one < value[low]) low = i; });
-  const at = (i) => `${curve.format(value[i])} at ${view.placeWords(x[i])}`;
-  return `${curve.label} from ${at(0)} to ${at(value.length - 1)}, lowest ${at(low)}`;
-}
-
-function axisWidth(values) {
-  const longest = Math.max(0, ...(values ?? []).map((text) => text.length));
-  return Math.max(30, longest * 6.2 + 14);
-}
-
-// On a logarithmic axis the distance of two labels says nothing about the next two.
-function powerLabel(value) {
-  return general(value, 3);
-}
-
-function axisLabels(splits, format) {
-  if (format) return splits.map((split) => (split == null ? "" : format(split)));
-  const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 1;
-  let digits = 0;
-  while (digits < 6 && Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6) digits += 1;
-  return splits.map((split) => (split == null ? "" : split.toFixed(digits)));
-}
-
-const MARKS = {
-  checkpoint(plot, x) {
-    const { ctx, bbox } = plot;
-    const unit = devicePixelRatio;
-    ctx.fillStyle = color("--text-faint");
-    ctx.beginPath();
-    ctx.moveTo(x, bbox.top + bbox.height - 5 * unit);
-    ctx.lineTo(x - 3.5 * unit, bbox.top + bbox.height);
-    ctx.lineTo(x + 3.5 * unit, bbox.top + bbox.height);
-    ctx.fill();
-  },
-  resumed(plot, x) {
-    const { ctx, bbox } = plot;
-    ctx.save();
-    ctx.strokeStyle = color("--tone-busy");
-    ctx.lineWidth = devicePixelRatio;
-    ctx.setLineDash([4 * devicePixelRatio, 3 * devicePixelRatio]);
-    ctx.beginPath();
-    ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + bbox.height);
-    ctx.stroke();
-    ctx.restore();
-  },
-  best(plot, x, { value }) {
-    const { ctx } = plot;
-    const y = plot.valToPos(value, "y", true);
-    ctx.save();
-    ctx.strokeStyle = color("--tone-good");
-    ctx.lineWidth = 2 * devicePixelRatio;
-    ctx.beginPath();
-    ctx.arc(x, y, 6.5 * devicePixelRatio, 0, 2 * Math.PI);
-    ctx.stroke();
-    ctx.restore();
-  },
-};
-

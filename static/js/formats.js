@@ -100,6 +100,17 @@ export function countdown(seconds) {
   return seconds <= 0 ? "being killed: its deadline has passed" : `killed in ${duration(seconds)} unless it ends before`;
 }
 
+export function countdownShort(seconds) {
+  return seconds <= 0 ? "being killed" : `killed in ${duration(seconds)} at the latest`;
+}
+
+// A file by its last part, a data set as it is.
+export function dataset(name) {
+  if (name == null) return ABSENT;
+  const isPath = /^(\.{0,2}|~)\/|^.:\\/.test(name);
+  return isPath ? name.replaceAll("\\", "/").replace(/\/+$/, "").split("/").at(-1) : name;
+}
+
 export function silence(seconds) {
   return seconds == null ? "" : `no word for ${duration(seconds)}; the process lives (very busy, or it hangs)`;
 }
@@ -135,9 +146,11 @@ export function precision(value) {
 // By the name that a live node carries in data-format.
 export const FORMATS = {
   count,
+  dataset,
   duration,
   learning_rate: learningRate,
   loss,
+  name: (value) => value || ABSENT,
   perplexity,
   precision,
   size,

@@ -1,54 +1,28 @@
-// What every page has: theme switch, menus, dialogs, shortcuts, forms that are sent once, copying.
+// What every page has: theme, menus, dialogs, shortcuts, forms that are sent once, copying.
 
+import { announce, announceMessages } from "./announcer.js";
 import { keepAges } from "./binding.js";
 import { copy } from "./clipboard.js";
+import { keepMenus } from "./menus.js";
 import { onAction, listen } from "./shortcuts.js";
-
-const root = document.documentElement;
-
-function switchTheme() {
-  const dark = getComputedStyle(root).colorScheme === "dark"
-    || (root.dataset.theme === undefined && matchMedia("(prefers-color-scheme: dark)").matches);
-  root.dataset.theme = dark ? "light" : "dark";
-  try {
-    localStorage.setItem("theme", root.dataset.theme);
-  } catch {
-    // Storage may be forbidden: the choice then lasts as long as the page.
-  }
-  dispatchEvent(new Event("themechange"));
-}
-
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => dispatchEvent(new Event("themechange")));
+import { keepTheme, switchTheme } from "./themes.js";
 
 onAction("theme", switchTheme);
 onAction("help", () => document.getElementById("shortcuts").showModal());
 onAction("runs", () => { location.href = "/"; });
 onAction("new", () => { location.href = "/runs/new"; });
 onAction("playground", () => { location.href = "/playground"; });
+// Menus hear Escape first: it closes one before it means anything else.
+keepMenus();
 listen();
+keepTheme();
 keepAges(document);
-
-// A menu closes when the person goes on to something else.
-document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
-  }
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  }
-});
-document.addEventListener("click", (event) => {
-  if (event.target instanceof HTMLDialogElement) event.target.close();
-});
+announceMessages();
 
 // A form that starts something is sent once; coming back to the page frees it again.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.dataset.once === undefined) return;
+  if (form.dataset.once === undefined || event.submitter?.dataset.free !== undefined) return;
   if (form.dataset.sent !== undefined) {
     event.preventDefault();
     return;
@@ -70,5 +44,6 @@ document.addEventListener("click", async (event) => {
   const words = button.lastChild;
   const before = words.textContent;
   words.textContent = "Copied";
+  announce("Copied");
   setTimeout(() => { words.textContent = before; }, 1500);
 });

@@ -1,6 +1,6 @@
 // What the state of a run means in words and shares: the same rules as webapp/presenting.py.
 
-import { duration, grouped, ordinal, paused, percent, plural, timeLeft } from "./formats.js";
+import { countdown, countdownShort, duration, grouped, ordinal, paused, percent, plural, silence, timeLeft } from "./formats.js";
 
 const NOTHING_SAVED = "It had done no step that was saved";
 const ACTIVE = new Set(["queued", "preparing", "running", "stopping"]);
@@ -45,6 +45,35 @@ export function warning(run) {
   if (run.damage?.length) return ["damaged", run.damage[0]];
   const told = run.warnings ?? [];
   return told.length ? [plural(told.length, "warning"), told.join(" ")] : null;
+}
+
+// The status as a list tells it: one whose process is held up does not run.
+export function statusWord(run) {
+  return run.paused && run.status !== "stopping" ? "paused" : run.status;
+}
+
+// What a row has to tell beside the status, in a few words and in full.
+export function rowNote(run) {
+  const left = run.stop?.seconds_left;
+  if (run.paused && run.status !== "stopping") {
+    return [`kill -CONT ${run.process.pid} lets it go on`, paused(run.process.pid)];
+  }
+  if (run.status === "stopping" && left != null) return [countdownShort(left), countdown(left)];
+  const why = cause(run);
+  if (run.trouble != null || run.damage?.length || !why) return warning(run) ?? presentPhase(run);
+  return why;
+}
+
+function cause(run) {
+  if (run.silent_seconds != null) return [`no word for ${duration(run.silent_seconds)}`, silence(run.silent_seconds)];
+  if (isActive(run) || !run.error || run.error.kind === "store") return null;
+  const first = run.error.message.split("\n")[0];
+  return [first.split(": ").at(-1).replace(/\.+$/, ""), `${run.error.message} ${run.error.hint}`.trim()];
+}
+
+function presentPhase(run) {
+  if (!isActive(run) || run.queue || !run.phase || ["training", run.status].includes(run.phase)) return null;
+  return [run.phase, phaseWords(run)];
 }
 
 // What happened at the time a run was made: it was started, or has only been queued.

@@ -1,6 +1,7 @@
 // One table in the page, the list of shortcuts that people read, says which key does what.
 
 const actions = new Map();
+const SWITCH = "single-keys";
 
 // Register what an action does; a later page may take over an earlier meaning.
 export function onAction(name, act) {
@@ -9,12 +10,14 @@ export function onAction(name, act) {
 
 export function listen() {
   const keys = new Map();
+  const single = singleKeys();
   for (const row of document.querySelectorAll("#shortcuts [data-shortcut]")) {
     keys.set(row.dataset.shortcut, row.dataset.shortcutAction);
   }
   document.addEventListener("keydown", (event) => {
     const act = actions.get(keys.get(nameOf(event)));
-    if (!act || (isTyping(event.target) && !worksWhileTyping(event)) || event.defaultPrevented) return;
+    if (!act || event.defaultPrevented || event.isComposing) return;
+    if (!worksWhileTyping(event) && (isTyping(event.target) || !single.checked)) return;
     if (document.querySelector("dialog[open]")) return;
     if (act(event) !== false) event.preventDefault();
   });
@@ -22,6 +25,18 @@ export function listen() {
     const act = actions.get(event.target.closest?.("[data-action]")?.dataset.action);
     act?.(event);
   });
+}
+
+// Whoever dictates, or whose hand strays, can do without keys that act alone (WCAG 2.1.4).
+function singleKeys() {
+  const box = document.querySelector("[data-shortcut-switch]");
+  try {
+    box.checked = localStorage.getItem(SWITCH) !== "off";
+    box.addEventListener("change", () => localStorage.setItem(SWITCH, box.checked ? "on" : "off"));
+  } catch {
+    // Storage may be forbidden: the choice then lasts as long as the page.
+  }
+  return box;
 }
 
 function nameOf(event) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_socketio import SocketIOTestClient
+from werkzeug.test import TestResponse
 
+from tests.conftest import MakeRun
+from trainer.config import Config
 from trainer.inference.client import ModelProcess
 from webapp import Services, create_app
 from webapp.context import EXTENSION
@@ -19,6 +23,7 @@ from webapp.context import EXTENSION
 FAKE_MODEL = Path(__file__).with_name("fake_model.py")
 
 Connect = Callable[[], SocketIOTestClient]
+Send = Callable[..., TestResponse]
 
 
 @pytest.fixture
@@ -54,3 +59,36 @@ def connect(app: Flask) -> Connect:
 def received(client: SocketIOTestClient, event: str) -> list[dict[str, Any]]:
     """Take what a client has got and return what came under one name."""
     return [message["args"][0] for message in client.get_received() if message["name"] == event]
+
+
+@pytest.fixture
+def send(web: FlaskClient) -> Send:
+    """Send a form with its token, as a browser would after loading a page."""
+    page = web.get("/runs/new").text
+    token = field_of(page, "csrf_token")
+
+    def post(path: str, *, follow: bool = False, **values: Any) -> TestResponse:
+        data = {name.replace("__", "."): value for name, value in values.items()}
+        return web.post(path, data=data | {"csrf_token": token}, follow_redirects=follow)
+
+    return post
+
+
+def field_of(page: str, name: str) -> str:
+    """Return the value of a field of a page."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, f"no field {name}"
+    return found[1]
+
+
+@pytest.fixture
+def created(parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Runs are made without a process; what was asked for is collected."""
+    asked: list[Any] = []
+
+    def create(config: Config, **given: Any) -> str:
+        asked.append((config, given))
+        return make_run(config=config).run_id
+
+    monkeypatch.setattr(parts.store, "create", create)
+    return asked

@@ -61,7 +61,7 @@ def test_runs_are_listed_newest_first_and_in_pages(web: FlaskClient, make_run: M
     ids = [make_run(run_id=f"20260102-03040{n}-aaaa").run_id for n in range(3)]
     first = answer(web, "/api/runs?limit=2")
     assert [run["run_id"] for run in first["runs"]] == [ids[2], ids[1]]
-    assert (first["total"], first["next"]) == (3, ids[1])
+    assert first["total"] == 3
     rest = answer(web, f"/api/runs?limit=2&cursor={first['next']}")
     assert [run["run_id"] for run in rest["runs"]] == [ids[0]]
     assert rest["next"] is None
@@ -217,6 +217,18 @@ def test_a_run_is_deleted_and_brought_back(web: FlaskClient, make_run: MakeRun) 
     assert refusal(web, "/api/runs/../restore", method="POST")[0] == 404
 
 
+def test_a_deleted_run_is_listed_and_removed_for_good(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(name="junk", status="stopped")
+    web.delete(f"/api/runs/{run.run_id}")
+    (deleted,) = answer(web, "/api/deleted")["deleted"]
+    assert (deleted["run_id"], deleted["title"]) == (run.run_id, "junk")
+    assert (deleted["status"], deleted["bytes"] > 0) == ("stopped", True)
+    gone = web.delete(f"/api/deleted/{run.run_id}")
+    assert gone.get_json() == {"run_id": run.run_id, "restorable": False}
+    assert web.delete(f"/api/deleted/{run.run_id}").status_code == 404
+    assert web.post(f"/api/runs/{run.run_id}/restore").status_code == 404
+
+
 def test_a_run_that_has_ended_cannot_be_stopped(web: FlaskClient, make_run: MakeRun) -> None:
     path = f"/api/runs/{make_run(status='completed').run_id}/stop"
     status, kind, message = refusal(web, path, method="POST")
@@ -329,6 +341,53 @@ def test_wrong_metrics_are_refused(
     status, _, told = refusal(web, f"/api/runs/{make_run().run_id}/metrics?{query}")
     assert status == 400
     assert message in told
+
+
+def test_curves_of_a_run_that_stands_still_are_known_by_their_tag(
+    web: FlaskClient, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(points=3)
+    address = f"/api/runs/{run.run_id}/metrics?series=train_loss"
+    assert web.get(address).headers.get("ETag") is None  # It was written a moment ago.
+    os.utime(run.paths.metrics, (1e9, 1e9))
+    first = web.get(address)
+    tag = first.headers["ETag"]
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    monkeypatch.setattr(RunStore, "metrics", lambda *_: pytest.fail("the metrics were read"))
+    again = web.get(address, headers={"If-None-Match": tag})
+    assert (again.status_code, again.data) == (304, b"")
+    assert web.get(address).data == first.data
+    monkeypatch.undo()
+    os.utime(run.paths.metrics, (1e9 + 1, 1e9 + 1))
+    assert web.get(address, headers={"If-None-Match": tag}).status_code == 200
+    assert web.get(f"{address}&points=2").headers["ETag"] != tag
+
+
+def test_readings_are_told_as_curves(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run()
+    writer = MetricsWriter(run.paths.metrics)
+    writer.write(
+        ("system", {"elapsed_seconds": float(n), "ram_bytes": 9 if n == 4 else 1})
+        for n in range(1, 11)
+    )
+    writer.close()
+    address = f"/api/runs/{run.run_id}/readings"
+    told = answer(web, f"{address}?points=2")
+    assert (told["last_id"], told["points"], told["of"]) == (10, 2, 10)
+    assert told["series"] == {
+        "ram_bytes": {
+            "id": [5, 10],
+            "value": [1, 1],
+            "min": [1, 1],
+            "max": [9, 1],
+            "elapsed_seconds": [5.0, 10.0],
+            "points": 2,
+            "of": 10,
+        }
+    }
+    assert answer(web, f"{address}?after=8")["series"]["ram_bytes"]["id"] == [9, 10]
+    assert answer(web, f"{address}?from=3&to=4")["series"]["ram_bytes"]["value"] == [1, 9]
+    assert refusal(web, f"{address}?from=-1")[0] == 400
 
 
 def test_a_number_that_is_not_finite_becomes_null(web: FlaskClient, make_run: MakeRun) -> None:

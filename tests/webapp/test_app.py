@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from tests.conftest import MakeRun
 from webapp import Services, create_app
 from webapp.context import DeviceCache
+from webapp.errorpages import closest_ids
+from webapp.errors import title_of
 from webapp.security import MAX_BODY_BYTES
 
 
@@ -51,6 +55,48 @@ def test_people_get_errors_as_a_page(web: FlaskClient) -> None:
     answer = web.get("/nothing")
     assert (answer.status_code, answer.mimetype) == (404, "text/html")
     assert "There is nothing at this address." in answer.text
+
+
+def test_an_unknown_run_is_answered_with_those_named_like_it(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    for run_id in ("20260102-030405-0001", "20260102-093000-0002", "20251231-030405-0001"):
+        make_run(run_id=run_id)
+    answer = web.get("/runs/20260102-030405-9999")
+    assert answer.status_code == 404
+    assert "There is no run" in answer.text
+    found = re.findall(r'href="/runs/(2[\d-]+)"', answer.text)
+    assert found == ["20260102-030405-0001", "20260102-093000-0002"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("20260102-030405-9999", ["20260102-030405-0001", "20260102-093000-0002"]),
+        ("20260102-030405-0001", ["20260102-093000-0002"]),
+        ("20260102", ["20260102-093000-0002", "20260102-030405-0001"]),
+        ("20260103-030405-0001", []),
+        ("latest", []),
+    ],
+)
+def test_ids_are_alike_from_the_same_day_on(asked: str, found: list[str]) -> None:
+    there = ["20260102-093000-0002", "20260102-030405-0001", "20251231-030405-0001"]
+    assert closest_ids(asked, there) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "title"),
+    [
+        (400, "That did not work"),
+        (401, "Token needed"),
+        (404, "Not found"),
+        (409, "Not now"),
+        (500, "Something went wrong"),
+        (503, "Not available just now"),
+    ],
+)
+def test_every_status_has_a_title(status: int, title: str) -> None:
+    assert title_of(status) == title
 
 
 def test_a_wrong_method_names_the_right_ones(web: FlaskClient) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from tests.conftest import CREATED_AT, MakeRun
 from tests.store.test_checkpoints import checkpoint as a_checkpoint
+from tests.webapp.conftest import Send, field_of
 from trainer.config import SETTINGS, Config, Layer, build
 from trainer.errors import ConflictError, DataError, TrainerError
 from trainer.runs import Run, RunStore
@@ -24,31 +23,11 @@ from trainer.store.files import write_record
 from trainer.store.metrics import MetricsWriter
 from trainer.store.process import identify
 from trainer.store.records import ErrorRecord, Meta, QueueStanding
-from webapp import Services
+from webapp import Services, presenting
 from webapp.pages import run_list
 from webapp.shortcuts import SHORTCUTS
 
-Send = Callable[..., TestResponse]
 SECOND = QueueStanding(device="cpu", position=2, ahead=["a"], after="baseline")
-
-
-@pytest.fixture
-def send(web: FlaskClient) -> Send:
-    """Send a form with its token, as a browser would after loading a page."""
-    page = web.get("/runs/new").text
-    token = field_of(page, "csrf_token")
-
-    def post(path: str, *, follow: bool = False, **values: Any) -> TestResponse:
-        data = {name.replace("__", "."): value for name, value in values.items()}
-        return web.post(path, data=data | {"csrf_token": token}, follow_redirects=follow)
-
-    return post
-
-
-def field_of(page: str, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', page)
-    assert found is not None, f"no field {name}"
-    return found[1]
 
 
 def with_checkpoint(run: Run, name: str = "latest", step: int = 10) -> Run:
@@ -184,9 +163,12 @@ def test_a_row_shows_what_matters(web: FlaskClient, make_run: MakeRun) -> None:
         "1 min 5 s",
         "NVIDIA A30",
         "WikiText-2",
-        'points="1.5,1.5 44.0,11.0 86.5,20.5"',
+        "data-spark-missing",
     ):
         assert words in page
+    curves = web.get(f"/runs/sparklines?run={run.run_id}&run=gone").get_json()
+    assert curves == {run.run_id: "1:5 2:4.9 3:4.8"}
+    assert 'points="1.5,1.5 44.0,11.0 86.5,20.5"' in web.get("/").text
 
 
 def test_a_row_shows_two_tags_and_counts_the_others(web: FlaskClient, make_run: MakeRun) -> None:
@@ -206,13 +188,62 @@ def test_the_list_is_filtered_and_sorted_by_its_address(
     assert 'aria-sort="ascending"' in both
     assert ">first<" not in web.get("/?status=failed").text
     assert ">second<" not in web.get("/?tag=x").text
-    assert "No run has “nothing”" in web.get("/?q=nothing").text
+    none = web.get("/?q=nothing").text
+    assert "None of 2 runs has “nothing”" in none
+    assert ">second<" in web.get("/?q=loss<1.5+-tag:x").text
+
+
+def test_a_filter_that_cannot_be_understood_is_told_and_hides_no_run(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    make_run(name="first")
+    page = web.get("/?q=colour:red")
+    assert page.status_code == 200
+    assert "&#39;colour&#39; is not a field. There are: status, tag," in page.text
+    assert 'value="colour:red"' in page.text
+    assert ">first<" in page.text
+    make_run(name="second")
+    fragment = web.get("/?q=colour:red+second", headers={"HX-Request": "true"})
+    assert fragment.headers["HX-Replace-Url"] == "/?q=colour%3Ared+second"
+    assert "is not a field" in fragment.text
+    assert (">first<" in fragment.text, ">second<" in fragment.text) == (False, True)
+
+
+def test_every_example_of_the_help_is_understood(web: FlaskClient, make_run: MakeRun) -> None:
+    make_run()
+    for text, _ in run_list.EXAMPLES:
+        page = web.get("/", query_string={"q": text}).text
+        assert '<p class="field-error" id="filter-fault" role="alert" hidden>' in page
+
+
+def test_columns_are_kept_for_the_next_visit(web: FlaskClient, make_run: MakeRun) -> None:
+    make_run()
+    assert 'data-title="Device"' not in web.get("/?show=&show=speed").text
+    again = web.get("/").text
+    assert 'data-title="Speed"' in again
+    assert 'data-title="Device"' not in again
+    assert 'data-title="Speed"' not in web.get("/?show=").text
+    assert 'data-title="Device"' in web.get("/?show=loss&show=val_loss&show=perplexity&show=speed"
+                                            "&show=device&show=time&show=created").text  # fmt: skip
+
+
+def test_all_that_matches_can_be_selected(web: FlaskClient, make_run: MakeRun) -> None:
+    ids = [make_run(name=f"x {n}").run_id for n in range(3)]
+    make_run(name="other")
+    assert web.get("/runs/matching?q=x&rows=100").get_json() == {"runs": ids[::-1]}
+
+
+def test_a_text_that_is_a_file_is_shown_by_its_name(web: FlaskClient, make_run: MakeRun) -> None:
+    make_run(status="failed", dataset="/data/very/long/way/to/book.txt")
+    page = web.get("/").text
+    assert 'title="/data/very/long/way/to/book.txt">book.txt<' in page
 
 
 def test_htmx_gets_the_table_alone(web: FlaskClient, make_run: MakeRun) -> None:
     make_run(name="first")
     answer = web.get("/", headers={"HX-Request": "true"})
-    assert answer.text.lstrip().startswith('<div class="table-frame')
+    assert answer.text.lstrip().startswith('<p class="field-error" id="filter-fault"')
+    assert '<p class="counts" id="counts" hx-swap-oob="true">1 run</p>' in answer.text
     assert "<html" not in answer.text
     assert "HX-Request" in answer.headers["Vary"]
     assert "HX-Request" in web.get("/").headers["Vary"]
@@ -227,15 +258,21 @@ def test_a_wrong_address_is_refused_in_words(web: FlaskClient) -> None:
 def test_many_runs_come_in_pages(
     web: FlaskClient, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_list, "PAGE_SIZE", 2)
-    for number in range(3):
+    monkeypatch.setattr(presenting, "ROWS_A_PAGE", 2)
+    monkeypatch.setattr(presenting, "MOST_ROWS", 4)
+    for number in range(5):
         make_run(run_id=f"run-{number}")
-    first = web.get("/").text
-    assert ("run-2" in first, "run-0" in first) == (True, False)
-    onwards = re.search(r'href="(/\?cursor=[^"]+)"', first)
+    first = web.get("/?rows=1").text
+    assert re.findall(r'<tr data-run="(run-.)"', first) == ["run-4", "run-3"]
+    assert "2 of 5 shown" in first
+    assert 'href="/?rows=4" data-more' in first
+    more = web.get("/?rows=4").text
+    assert re.findall(r'<tr data-run="(run-.)"', more) == ["run-4", "run-3", "run-2", "run-1"]
+    onwards = re.search(r'href="(/\?cursor=[^"]+)"', more)
     assert onwards is not None
-    second = web.get(onwards[1]).text
-    assert ("/runs/run-2" in second, "/runs/run-0" in second) == (False, True)
+    last = web.get(onwards[1]).text
+    assert re.findall(r'<tr data-run="(run-.)"', last) == ["run-0"]
+    assert "First page" in last
 
 
 def test_a_pin_keeps_the_list_as_it_was(send: Send, make_run: MakeRun, store: RunStore) -> None:
@@ -286,9 +323,72 @@ def test_several_runs_are_deleted_after_a_question_and_can_be_brought_back(
     done = send("/runs/bulk", follow=True, run=ids, action="delete", confirmed="true")
     assert store.list().total == 0
     assert "2 runs were deleted" in done.text
-    assert all(f'name="run" value="{run_id}"' in done.text for run_id in ids)
-    send("/runs/restore", run=ids)
+    assert f'name="runs" value="{" ".join(ids)}"' in done.text
+    send("/runs/restore", runs=" ".join(ids))
     assert store.list().total == 2
+
+
+def test_an_active_run_is_not_deleted_with_the_others(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    ended = make_run(name="over")
+    live = make_run(name="alive", status="running", process=process.identify(os.getpid()))
+    question = send("/runs/bulk", run=[ended.run_id, live.run_id], action="delete").text
+    assert "Delete this run?" in question
+    assert "This run is active and cannot be deleted. Stop it first." in question
+    assert f'name="runs" value="{ended.run_id}"' in question
+    refused = send("/runs/bulk", follow=True, run=live.run_id, action="delete", confirmed="true")
+    assert "Stop it first, then delete it." in refused.text
+    assert store.get(live.run_id).active
+
+
+def test_many_deleted_runs_are_brought_back_from_their_page(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    ids = [make_run().run_id for _ in range(41)]
+    done = send("/runs/bulk", follow=True, runs=" ".join(ids), action="delete", confirmed="true")
+    assert "41 runs were deleted" in done.text
+    assert 'href="/deleted">Bring some back</a>' in done.text
+    assert store.list().total == 0
+
+
+def test_tags_are_taken_off_pins_set_and_runs_stopped_together(
+    send: Send, make_run: MakeRun, store: RunStore
+) -> None:
+    tagged, bare = make_run(name="a", tags=["x", "y"]).run_id, make_run(name="b").run_id
+    page = send("/runs/bulk", follow=True, run=[tagged, bare], action="untag", tag="x").text
+    assert "1 run was freed of that tag." in page
+    assert f"Run {bare} does not carry the tag" in page
+    assert store.get(tagged).annotations.tags == ["y"]
+    send("/runs/bulk", run=[tagged, bare], action="pin")
+    assert store.get(bare).annotations.pinned
+    page = send("/runs/bulk", follow=True, run=[tagged, bare], action="stop").text
+    assert "2 runs were not asked to stop:" in page
+    assert f"{tagged}: Run {tagged} is not active: it is completed." in page
+
+
+def test_deleted_runs_wait_on_a_page_until_they_go_for_good(
+    send: Send, web: FlaskClient, make_run: MakeRun, store: RunStore
+) -> None:
+    assert "Nothing is waiting here" in web.get("/deleted").text
+    first, second = make_run(name="first").run_id, make_run(name="second").run_id
+    store.delete(first)
+    store.delete(second)
+    page = web.get("/deleted").text
+    assert "can be brought back for 24 hours" in page
+    assert ">first<" in page
+    assert re.search(r">(23 h 59 min|1 d) more<", page)
+    back = send("/deleted", follow=True, run=first, action="restore", back="/deleted").text
+    assert "It is back." in back
+    question = send("/deleted", run=second, action="remove").text
+    assert "Remove this run for good?" in question
+    assert "It cannot be undone." in question
+    gone = send("/deleted", follow=True, runs=second, action="remove", confirmed="true").text
+    assert "1 run removed for good." in gone
+    assert [run.run_id for run in store.list().runs] == [first]
+    assert store.deleted() == []
+    assert "No run is selected." in send("/deleted", follow=True, action="restore").text
+    assert send("/deleted", run=first, action="fly").status_code == 400
 
 
 def test_selected_runs_are_compared(send: Send) -> None:
@@ -301,19 +401,6 @@ def test_nothing_selected_and_nonsense_are_refused(send: Send, make_run: MakeRun
 
 
 # ---------------------------------------------------------------------- a new run
-
-
-@pytest.fixture
-def created(parts: Services, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Runs are made without a process; what was asked for is collected."""
-    asked: list[Any] = []
-
-    def create(config: Config, **given: Any) -> str:
-        asked.append((config, given))
-        return make_run(config=config).run_id
-
-    monkeypatch.setattr(parts.store, "create", create)
-    return asked
 
 
 def test_the_form_has_a_field_for_every_setting(web: FlaskClient) -> None:
@@ -384,7 +471,7 @@ def test_a_folded_group_that_was_not_touched_is_not_called_changed(send: Send) -
 
 def test_a_mistake_in_a_folded_section_unfolds_it(send: Send) -> None:
     page = send("/runs/new", model__dropout="2").text
-    assert page.count('<details class="fold" open>') == 1
+    assert page.count('<details class="fold" data-fold="model" open>') == 1
 
 
 def test_what_the_launcher_refuses_stands_at_its_field(
@@ -501,7 +588,7 @@ def test_warnings_are_loud_and_stand_before_notices(web: FlaskClient, make_run: 
     assert 'role="alert"' in banner
     assert page.index("latest.pt was damaged.") < page.index("There is no validation split.")
     row = web.get("/").text
-    assert 'data-warning title="latest.pt was damaged.">1 warning<' in row
+    assert 'data-note title="latest.pt was damaged.">1 warning<' in row
 
 
 def test_a_run_that_waits_for_its_first_step_was_queued(
@@ -726,7 +813,7 @@ def test_the_resume_form_says_what_will_happen(web: FlaskClient, resumable: Run)
     sentence = web.get(
         f"/runs/{resumable.run_id}/resume?more_epochs=nine", headers={"HX-Request": "true"}
     ).text
-    assert sentence == "Choose a checkpoint and a whole number of epochs, 0 or more."
+    assert sentence == "More epochs must be a whole number, 0 or more."
 
 
 def test_a_run_is_resumed_once(
@@ -829,40 +916,7 @@ def test_a_run_that_is_active_cannot_be_deleted(
     assert "Stop it first, then delete it." in send(f"/runs/{run.run_id}/delete", follow=True).text
 
 
-# ---------------------------------------------------------------------- compare and playground
-
-
-def test_runs_are_compared(web: FlaskClient, make_run: MakeRun) -> None:
-    first = make_run(name="one", best_val_loss=3.5)
-    config = build(Layer("test", {"training.epochs": 9}))
-    second = make_run(name="two", best_val_loss=3.25, config=config)
-    page = web.get(f"/compare?run={first.run_id}&run={second.run_id}&run={first.run_id}").text
-    assert "2 runs compared" in page
-    assert '<td class="number best">3.2500' in page
-    assert "training.epochs" in page
-    assert "training.batch_size" not in page
-
-
-def test_losses_on_different_data_are_not_ranked(web: FlaskClient, make_run: MakeRun) -> None:
-    config = build(Layer("test", {"data.vocab_size": 4096}))
-    first = make_run(best_val_loss=3.5, tokens_per_second=10.0)
-    second = make_run(best_val_loss=3.25, tokens_per_second=20.0, config=config)
-    page = web.get(f"/compare?run={first.run_id}&run={second.run_id}").text
-    assert "Different data or vocabulary: losses cannot be compared." in page
-    assert re.findall(r'class="number best">([^<]*)', page) == ["20 tok/s"]
-
-
-def test_a_run_that_is_gone_leaves_the_others_compared(web: FlaskClient, make_run: MakeRun) -> None:
-    runs = [make_run(), make_run()]
-    gone = "20200102-030405-abcd"
-    page = web.get(f"/compare?run={runs[0].run_id}&run={gone}&run={runs[1].run_id}").text
-    assert "2 runs compared" in page
-    assert "One run is not here any more:" in page
-    assert gone in page
-
-
-def test_one_run_cannot_be_compared(web: FlaskClient, make_run: MakeRun) -> None:
-    assert "Select two or more runs" in web.get(f"/compare?run={make_run().run_id}").text
+# ---------------------------------------------------------------------- playground
 
 
 def test_a_text_is_written_without_scripts(send: Send, make_run: MakeRun) -> None:

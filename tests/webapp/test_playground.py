@@ -207,7 +207,7 @@ class Slow:
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any]]] = []
 
-    def emit(self, event: str, data: dict[str, Any], client: str) -> None:
+    def emit(self, event: str, data: dict[str, Any], *clients: str) -> None:
         self.sent.append((event, data))
 
     def backlog(self, client: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ import pytest
 from tests.conftest import CREATED_AT, MakeRun
 from trainer import config as configuration
 from trainer import formats
-from trainer.config import Config, Layer
+from trainer.config import SETTINGS, Config, Layer
 from trainer.queueing import place_words
-from trainer.runs import since_word
+from trainer.runs import Run, since_word
 from trainer.store.checkpoints import Checkpoint
-from trainer.store.records import State
+from trainer.store.records import Annotations, State
+from trainer.store.workspace import RunPaths
 from webapp import presenting
-from webapp.presenting import Cell, ListView
+from webapp.presenting import ListView
 
 CASES: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "formats_cases.json").read_text("utf-8")
@@ -30,6 +31,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     **presenting.FORMATS,
     "time_left": formats.time_left,
     "countdown": formats.countdown,
+    "countdown_short": formats.countdown_short,
+    "note": lambda fields: note_of(**fields),
     "silence": formats.silence,
     "paused": formats.paused,
     "ordinal": formats.ordinal,
@@ -46,6 +49,16 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 def state(**fields: Any) -> State:
     known = {"run_id": "a", "created_at": CREATED_AT, "updated_at": CREATED_AT}
     return msgspec.convert(known | fields, State)
+
+
+def note_of(
+    *, paused: bool = False, trouble: str | None = None, damage: Sequence[str] = (), **fields: Any
+) -> list[str] | None:
+    """What a row tells beside the status, as JSON has it."""
+    paths = RunPaths("a", Path("runs/a"), Path("checkpoints/a"))
+    run = Run(state(**fields), Annotations(), paths, None, trouble, paused, tuple(damage))
+    note = presenting.row_note(run)
+    return None if note is None else list(note)
 
 
 # ---------------------------------------------------------------------- shared with the browser
@@ -178,10 +191,10 @@ def test_settings_that_differ_are_marked() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "empty"), (True, "on"), (0.003, "0.003"), (("a", "b"), "“a”, “b”"), ((), "none")],
+    [(None, "all"), (True, "on"), (0.003, "0.003"), (("a", "b"), "“a”, “b”"), ((), "none")],
 )
 def test_values_are_written_for_reading(value: Any, text: str) -> None:
-    assert presenting.shown(value) == text
+    assert presenting.shown(SETTINGS["training.max_steps"], value) == text
 
 
 def test_what_can_be_done_next(make_run: MakeRun) -> None:
@@ -241,28 +254,6 @@ def test_a_resume_before_the_steps_are_known_names_the_epoch() -> None:
     )
 
 
-# ---------------------------------------------------------------------- several runs
-
-
-def test_the_best_figure_is_marked_and_none_where_all_are_alike(make_run: MakeRun) -> None:
-    runs = [
-        make_run(best_val_loss=3.5, tokens_per_second=10.0, step=5),
-        make_run(best_val_loss=3.25, tokens_per_second=10.0, step=6),
-        make_run(),
-    ]
-    rows = {row.title: row.cells for row in presenting.figure_rows(runs)}
-    assert rows["Best validation loss"] == (Cell("3.5000"), Cell("3.2500", True), Cell("–"))
-    assert [cell.best for cell in rows["Speed"]] == [False, False, False]
-    assert [cell.text for cell in rows["Steps"]] == ["5", "6", "–"]
-
-
 def test_a_long_prompt_is_shown_by_its_end() -> None:
     assert presenting.clipped("x" * 8000 + "end", 3) == "… 8,000 characters before end"
     assert presenting.clipped("end", 3) == "end"
-
-
-def test_only_settings_that_differ_are_compared() -> None:
-    configs = [
-        configuration.build(Layer("test", {"training.epochs": epochs})) for epochs in (1, 2, 1)
-    ]
-    assert presenting.different_settings(configs) == [("training.epochs", ("1", "2", "1"))]

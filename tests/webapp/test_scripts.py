@@ -29,7 +29,10 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("script", ["formats.mjs", "prompts.mjs", "series.mjs"])
+PURE = ("charts", "formats", "machine", "prompts", "series", "tab", "themes")
+
+
+@pytest.mark.parametrize("script", [f"{name}.mjs" for name in PURE])
 def test_pure_scripts(modules: Path, script: str) -> None:
     node = shutil.which("node")
     if node is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from flask.testing import FlaskClient
 
 from trainer.errors import UsageError
 from webapp import create_app
+from webapp.plainpage import STYLE_HASH
 from webapp.security import HTMX_URL, LOOPBACK_NAMES, Policy, checked_hosts
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE")
@@ -290,6 +293,20 @@ def test_the_token_in_the_address_becomes_a_cookie(guarded: FlaskClient) -> None
     assert guarded.get("/").status_code == 200
 
 
+def test_a_person_is_asked_for_the_token_and_told_of_a_wrong_one(guarded: FlaskClient) -> None:
+    asked, refused = guarded.get("/help"), guarded.get("/help?token=sesam")
+    assert "asks for its token" in asked.text
+    assert '<input id="token" name="token"' in asked.text
+    assert "That is not the token of this dashboard." in refused.text
+
+
+def test_the_page_for_strangers_may_use_its_one_style(guarded: FlaskClient) -> None:
+    page = guarded.get("/").text
+    style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"sha256-{digest}" == STYLE_HASH
+
+
 def test_the_way_in_leads_nowhere_else(guarded: FlaskClient) -> None:
     path = {"PATH_INFO": "//evil.example/"}
     answer = guarded.get("/?token=sesame", environ_overrides=path)
@@ -310,7 +327,7 @@ def test_programs_send_the_token_as_a_header(guarded: FlaskClient, scheme: str) 
 def test_every_answer_carries_the_safe_headers(web: FlaskClient, path: str) -> None:
     headers = web.get(path, base_url="http://localhost:8000").headers
     assert headers["Content-Security-Policy"] == (
-        f"default-src 'none'; script-src 'self' {HTMX_URL}; style-src 'self'; "
+        f"default-src 'none'; script-src 'self' {HTMX_URL}; style-src 'self' '{STYLE_HASH}'; "
         "img-src 'self' data:; connect-src 'self' ws://localhost:8000 wss://localhost:8000; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.client
 import json
 import os
@@ -22,6 +23,7 @@ import simple_websocket
 from tests.conftest import MakeRun, point_row
 from tests.texts import write_text
 from tests.webapp.client import LiveClient
+from trainer import trash
 from trainer.children import environment
 from trainer.config import Config
 from trainer.errors import ConflictError, DataError, UsageError
@@ -30,6 +32,7 @@ from trainer.store import process
 from trainer.store.files import write_record
 from trainer.store.metrics import MetricsWriter
 from trainer.store.records import Meta, ProcessRecord
+from trainer.trash import UNDO_SECONDS
 from webapp import presence, server
 from webapp.listening import address_for_people, listen, own_addresses, policy_for
 from webapp.presence import Dashboard, find_running, kept_key
@@ -402,3 +405,29 @@ def test_the_farewell_counts_on_runs(store: RunStore, make_run: MakeRun) -> None
     assert server.farewell(server.active_runs(store)) == "The dashboard has stopped."
     make_run(status="running", process=process.identify(os.getpid()))
     assert "Training goes on" in server.farewell(server.active_runs(store))
+
+
+def test_a_dashboard_that_starts_reads_all_runs_and_removes_what_was_deleted_long_ago(
+    store: RunStore, make_run: MakeRun
+) -> None:
+    kept, recent, old = make_run(), make_run(), make_run()
+    for run in (recent, old):
+        store.delete(run.run_id)
+    long_ago = time.time() - UNDO_SECONDS - 60
+    os.utime(trash.trashed(old.paths).folder, (long_ago, long_ago))
+    server.warm_up(store)
+    assert list(store.look().runs) == [kept.run_id]
+    assert [deleted.run_id for deleted in store.deleted()] == [recent.run_id]
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
+
+
+def test_a_workspace_that_cannot_be_read_ends_no_dashboard(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PermissionError("Permission denied")
+
+    monkeypatch.setattr(RunStore, "look", refuse)
+    server.warm_up(store)
+    assert "was not done: Permission denied" in caplog.text

@@ -18,18 +18,23 @@ TEXTS = [
     *((text, ground) for text in ("text", "text-soft", "text-faint") for ground in GROUNDS),
     *((f"tone-{tone}", ground) for tone in TONES for ground in ("surface", f"tone-{tone}-soft")),
     *(("text", f"tone-{tone}-soft") for tone in TONES),
+    *((text, "surface-selected") for text in ("text", "text-soft", "text-faint")),
+    *((f"tone-{tone}", "surface-selected") for tone in TONES),
+    *((f"tone-{tone}", "surface-hover") for tone in TONES),
+    *(("accent", ground) for ground in (*GROUNDS, "accent-soft")),
+    *((text, "accent-soft") for text in ("text", "text-soft")),
     ("text-on-accent", "accent"),
     ("text-on-accent", "accent-hover"),
-    ("accent", "surface"),
-    ("accent", "ground"),
-    ("text", "surface-selected"),
-    ("text", "accent-soft"),
+    ("text-on-bad", "tone-bad"),
+    ("chart-axis", "surface"),
 ]
 GRAPHICS = [
     *((f"curve-{name}", "surface") for name in CURVES),
-    ("line-control", "surface"),
-    ("focus", "ground"),
-    ("focus", "surface"),
+    *(("line-control", ground) for ground in ("surface", "surface-raised")),
+    *(("focus", ground) for ground in GROUNDS),
+    *((f"tone-{tone}", "surface-raised") for tone in TONES),
+    ("accent", "line"),
+    ("chart-cursor", "surface"),
 ]
 
 
@@ -68,3 +73,52 @@ def test_text_can_be_read(text: str, ground: str, theme: int) -> None:
 @pytest.mark.parametrize(("mark", "ground"), GRAPHICS)
 def test_lines_and_controls_can_be_seen(mark: str, ground: str, theme: int) -> None:
     assert contrast(TOKENS[mark][theme], TOKENS[ground][theme]) >= GRAPHICS_RATIO
+
+
+# ---------------------------------------------------------------------- nothing beside the sheet
+
+STYLES = (asset_dir("static") / "css" / "app.css").read_text()
+RULES = re.sub(r"/\*.*?\*/", "", STYLES, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        r"#[0-9a-fA-F]{3,8}\b(?=[^{}]*\})",
+        r"\b(?:rgb|hsl|oklch|light-dark)a?\(",
+        r"font(?:-size)?:[^;}]*\b[\d.]+(?:px|pt|rem)\b",
+        r"font-weight:\s*[56789]00",
+        r"font-family:(?!\s*var\()",
+        r"(?:transition|animation)[^;{}]*\b[\d.]+m?s\b",
+        r"border-radius:[^;}]*\b(?:6|8|10|12)px",
+    ],
+    ids=["hex", "color function", "type size", "weight", "family", "duration", "radius"],
+)
+def test_the_styles_take_it_from_the_token_sheet(raw: str) -> None:
+    assert re.findall(raw, RULES) == []
+
+
+def test_every_token_that_is_used_is_defined_and_every_defined_one_is_used() -> None:
+    sheet = (asset_dir("static") / "css" / "tokens.css").read_text()
+    defined = set(re.findall(r"^\s+--([\w-]+):", sheet, re.MULTILINE))
+    pages = [*asset_dir("templates").glob("*.html"), *(asset_dir("static") / "js").glob("*.js")]
+    everything = RULES + sheet + "".join(path.read_text() for path in pages)
+    own = set(re.findall(r"--([\w-]+):", RULES))
+    used = set(re.findall(r"var\(--([\w-]+)", everything))
+    mentioned = used | set(re.findall(r"[\"'`]--([\w-]+)[\"'`]", everything))
+    assert used - defined - own == set()
+    assert defined - mentioned == set()
+
+
+def test_colors_stand_in_no_template_and_no_script() -> None:
+    """But for the sign in the browser's tab, whose ground is the browser's, not the page's."""
+    paths = [*asset_dir("templates").glob("*.html"), *(asset_dir("static") / "js").glob("*.js")]
+    raw = re.compile(r"[\"'\s:](#[0-9a-fA-F]{6}|#[0-9a-fA-F]{3})[\"';\s]|\bhsl\(")
+    assert [path.name for path in paths if raw.search(path.read_text())] == ["tab.js"]
+
+
+def test_status_is_never_told_by_color_alone() -> None:
+    """Every status has a sign of its own beside its colour and its word."""
+    icons = (asset_dir("templates") / "_icons.html").read_text()
+    shapes = re.findall(r'<symbol id="status-(\w+)" [^>]*>(.*?)</symbol>', icons)
+    assert len({shape for _, shape in shapes}) == len(shapes) >= 8

@@ -14,6 +14,8 @@ const functions = {
   since: runstate.sinceWord,
   hint: (hint) => runstate.hintWords({ error: { hint } }),
   countdown: formats.countdown,
+  countdown_short: formats.countdownShort,
+  note: runstate.rowNote,
   silence: formats.silence,
   paused: formats.paused,
   percent: ([part, whole]) => formats.percent(part, whole),
