@@ -31,6 +31,7 @@ NAMES = (
     "eta",
     "efficiency",
     "quality",
+    "dashboard",
 )
 TEXT_VARIABLE = "LLM_TRAINER_BENCHMARK_TEXT"
 

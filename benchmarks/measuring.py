@@ -24,6 +24,8 @@ class Figure:
     highest: float | None
     unit: str
     missing: str | None = None
+    asked: str = ""
+    """What the figure ought to be, where somebody has asked for something."""
 
     @classmethod
     def of(cls, what: str, values: Sequence[float], unit: str) -> Figure:
@@ -52,7 +54,11 @@ def _short(value: float) -> str:
 def table(title: str, figures: Sequence[Figure]) -> str:
     """Write figures as a Markdown table."""
     lines = [f"### {title}", "", "| what | median | lowest – highest | unit |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(figure.row() for figure in figures), ""])
+    rows = [figure.row() for figure in figures]
+    if any(figure.asked for figure in figures):
+        lines[2:] = [f"{lines[2]} asked |", f"{lines[3]}---|"]
+        rows = [f"{row} {one.asked} |" for row, one in zip(rows, figures, strict=True)]
+    return "\n".join([*lines, *rows, ""])
 
 
 def seconds(action: Callable[[], object], repeats: int, warm_ups: int = 1) -> list[float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from benchmarks.measuring import Figure, seconds
 from benchmarks.options import WHOLE_CONTEXT, Options
 from benchmarks.product import ProductSteps, a_run
-from trainer.engine.utilisation import MatmulPeak, flops_per_token, measure_peak, utilisation
+from trainer.engine.utilisation import MatmulPeak, measure_peak, utilisation
+from trainer.foresight.workload import flops_per_token
 
 TITLE = "Utilisation"
 ROUNDS = 8

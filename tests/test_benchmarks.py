@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import NAMES
 from benchmarks.contest import Contestant, hold, seconds_to_reach
+from benchmarks.dashboard import lateness, percentile
 from benchmarks.measuring import Figure, interleaved, ratios, table
 from benchmarks.memory import peak_bytes
 from benchmarks.options import Options
 from benchmarks.overhead import Watch, shares
+from benchmarks.serving import proportional_set_size
+from benchmarks.stores import SPIKE_LOSS, Curve, make_store
 from benchmarks.utilisation import worthwhile
 from trainer.engine.utilisation import MatmulPeak
+from trainer.runs import RunStore, warning
+from trainer.store.records import Status
 
 # ---------------------------------------------------------------------- figures
 
@@ -45,6 +51,60 @@ def test_actions_take_turns() -> None:
 
 def test_ratios_are_taken_round_by_round() -> None:
     assert ratios([6.0, 4.0], [2.0, 1.0]) == [3.0, 4.0]
+
+
+def test_what_was_asked_for_stands_beside_what_was_measured() -> None:
+    asked = replace(Figure.of("first load", [1.2], "s"), asked="≤ 1.5")
+    lines = table("Title", [asked, Figure.of("again", [0.1], "s")]).splitlines()
+    assert lines[2:] == [
+        "| what | median | lowest – highest | unit | asked |",
+        "|---|---|---|---|---|",
+        "| first load | 1.2 |  | s | ≤ 1.5 |",
+        "| again | 0.1 |  | s |  |",
+    ]
+
+
+# ---------------------------------------------------------------------- the dashboard
+
+
+def test_a_made_store_reads_as_it_was_meant(tmp_path: Path) -> None:
+    long = list(make_store(tmp_path, runs=200, points=3000, count=2))
+    store = RunStore(tmp_path)
+    assert store.list(limit=1).total + store.list(limit=1, archived=True).total == 202
+    statuses: tuple[Status, ...] = ("completed", "stopped", "failed", "interrupted")
+    assert all(store.list(status=status).total > 10 for status in statuses)
+    assert [run.title for run in store.list(query="long").runs if run.run_id in long] == [
+        "long 2",
+        "long 1",
+    ]
+    page = store.list(limit=200).runs
+    assert (page[0].annotations.pinned, store.list(tag="paper").total > 0) == (True, True)
+    told = [warning(run) for run in page]
+    assert ["state.json is damaged" in words for kind, words in filter(None, told)] == [True]
+
+
+def test_a_long_run_has_all_its_points_and_its_spikes(tmp_path: Path) -> None:
+    [run_id] = make_store(tmp_path, runs=0, points=3000, count=1)
+    run = RunStore(tmp_path).inspect(run_id)
+    assert (run.status, run.state.step, run.damage) == ("completed", 3000, ())
+    assert [one.name for one in RunStore(tmp_path).checkpoints(run_id)] == ["latest", "best"]
+    with RunStore(tmp_path).metrics(run_id) as reader:
+        loss = reader.series(["train_loss"], points=100)["series"]["train_loss"]
+        assert loss["of"] == 3000
+        assert loss["max"].count(SPIKE_LOSS) == len(Curve(3000, 1).spikes)
+        assert len(reader.latest_evaluations()) == 428
+        assert len(reader.sittings()) == 1
+
+
+def test_a_step_is_late_until_it_or_a_later_one_is_shown() -> None:
+    done_at = {1: 10.0, 2: 10.5, 3: 11.0, 4: 11.5}
+    assert lateness(done_at, [(1, 10.25), (3, 11.25), (4, 12.5)]) == [0.75, 0.25, 1.0]
+    assert percentile([0.0, 10.0, 20.0, 30.0, 40.0], 95) == 38.0
+
+
+def test_shared_pages_count_in_part() -> None:
+    rollup = "55d0-7ffe ---p 0 00:00 0 [rollup]\nRss:  3000 kB\nPss:  1200 kB\nPss_Anon:  900 kB\n"
+    assert proportional_set_size(rollup) == 1200 * 1024
 
 
 # ---------------------------------------------------------------------- the contest
