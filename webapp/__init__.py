@@ -12,12 +12,14 @@ from flask import Flask
 from flask_socketio import SocketIO
 
 from trainer.assets import asset_dir
+from trainer.foresight.precedents import Precedents
 from trainer.runs import RunStore
-from webapp import api, errors, live, openai, playground, sockets
+from webapp import api, errorpages, live, openai, playground, sockets, statics
 from webapp.context import EXTENSION, DeviceCache, Services, services
 from webapp.jsonio import SocketJson
 from webapp.pages import pages
 from webapp.security import MAX_BODY_BYTES, Gatekeeper, Policy, protect_changes
+from webapp.trials import Trials
 from webapp.writing import Writers
 
 __all__ = ["Services", "create_app", "services"]
@@ -43,8 +45,9 @@ def create_app(
     app = Flask(
         __name__,
         template_folder=str(asset_dir("templates")),
-        static_folder=str(asset_dir("static")),
+        static_folder=None,
     )
+    statics.register(app, asset_dir("static"))
     app.config.from_mapping(
         SECRET_KEY=secrets.token_bytes(32),
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
@@ -55,10 +58,10 @@ def create_app(
     )
     app.config.from_mapping(config or {})
     protect_changes(app, rules)
-    errors.register(app)
+    errorpages.register(app)
     for blueprint in (api.api, openai.openai, pages):
         app.register_blueprint(blueprint)
-    _connect_live(app, RunStore(home), rules)
+    _connect_live(app, RunStore(home, hurried=True), rules)
     app.wsgi_app = Gatekeeper(app.wsgi_app, rules)  # type: ignore[method-assign]
     return app
 
@@ -85,7 +88,14 @@ def _connect_live(app: Flask, store: RunStore, rules: Policy) -> None:
     sockets.register(socketio, on_leave=[hub.forget, desk.leave])
     live.register(socketio, hub, outlet)
     playground.register(socketio, desk, outlet)
-    app.extensions[EXTENSION] = Services(store, DeviceCache(), writers, hub)
+    app.extensions[EXTENSION] = Services(
+        store,
+        DeviceCache(),
+        writers,
+        hub,
+        Precedents(store),
+        Trials(lambda config, tell, leash: store.estimate(config, tell=tell, leash=leash)),
+    )
 
 
 def _library_log(name: str) -> logging.Logger:

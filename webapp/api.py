@@ -6,19 +6,22 @@ id of the last row that is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
 from flask import Blueprint, Response, request
 from msgspec import UNSET, UnsetType
 
-from trainer import __version__
+from trainer import __version__, logreading
 from trainer import config as configuration
 from trainer.config import SETTINGS, Config, Layer, Setting
 from trainer.errors import UsageError
 from trainer.runs import Run, RunPage
-from trainer.store.metrics import SERIES
+from trainer.store.metrics import SERIES, MetricsReader, check_series
 from webapp.context import services
+from webapp.deltas import metrics_stamps
 from webapp.jsonio import json_answer
 from webapp.payloads import flag, json_body, names, optional_whole_number, text, whole_number
 
@@ -161,6 +164,19 @@ def restore_run(name: str) -> Response:
     return json_answer({"run_id": name} if run is None else run.as_dict())
 
 
+@api.get("/api/deleted")
+def list_deleted() -> Response:
+    """``{"deleted": [{"run_id", "title", "status", "deleted_at", "kept_until", "bytes"}]}``."""
+    return json_answer({"deleted": [run.as_dict() for run in services().store.deleted()]})
+
+
+@api.delete("/api/deleted/<run_id>")
+def remove_deleted(run_id: str) -> Response:
+    """Remove a deleted run for good → ``{"run_id", "restorable"}``."""
+    services().store.remove_for_good(run_id)
+    return json_answer({"run_id": run_id, "restorable": False})
+
+
 @api.post("/api/runs/<name>/stop")
 def stop_run(name: str) -> Response:
     """``{"now", "deadline_seconds"}``: checkpoint and stop, or end at once → the state."""
@@ -195,17 +211,47 @@ def start_run(name: str) -> Response:
 
 @api.get("/api/runs/<name>/metrics")
 def run_metrics(name: str) -> Response:
-    """``?series=&from=&to=&after=&points=`` → ``{"last_step", "points", "of", "series"}``."""
+    """``?series=&from=&to=&after=&points=`` → ``{"last_step", "points", "of", "series": {name:
+    {"step", "value", "min", "max", "epoch", "tokens", "elapsed_seconds", "points", "of"}}}``.
+
+    Once the files stand still the answer has an ETag, and is 304 to whoever has it.
+    """
     args = request.args
-    with services().store.metrics(find_run(name).run_id) as reader:
-        answer = reader.series(
-            names(args, "series") or list(SERIES),
-            first=_step("from"),
-            last=_step("to"),
-            after=_step("after"),
-            points=whole_number(args, "points", 1000, 1, 20_000),
-        )
-    return json_answer(answer)
+    series = names(args, "series") or list(SERIES)
+    bounds = {"first": _step("from"), "last": _step("to"), "after": _step("after")}
+    points = whole_number(args, "points", 1000, 1, 20_000)
+    check_series(series, points)
+    return _curves(name, lambda reader: reader.series(series, **bounds, points=points))
+
+
+@api.get("/api/runs/<name>/readings")
+def run_readings(name: str) -> Response:
+    """Readings of GPU, processor and memory as curves.
+
+    ``?from=&to=&after=&points=``, where ``from`` and ``to`` are whole seconds of the run and
+    ``after`` is the id of the last reading that is known → ``{"last_id", "points", "of",
+    "series": {field: {"id", "value", "min", "max", "elapsed_seconds", "points", "of"}}}``. A field
+    that has no value is left out. The live ``system`` message has the same series.
+    """
+    args = request.args
+    known = whole_number(args, "after", 0, 0, MAX_ROW_ID)
+    times = {
+        "from_seconds": optional_whole_number(args, "from", 0, MAX_STEP),
+        "to_seconds": optional_whole_number(args, "to", 0, MAX_STEP),
+    }
+    points = whole_number(args, "points", 1000, 1, 20_000)
+    return _curves(name, lambda reader: reader.readings(after_id=known, **times, points=points))
+
+
+def _curves(name: str, read: Callable[[MetricsReader], dict[str, Any]]) -> Response:
+    run = find_run(name)
+
+    def make() -> dict[str, Any]:
+        with services().store.metrics(run.run_id) as reader:
+            return read(reader)
+
+    question = (run.run_id, request.path, sorted(request.args.items(multi=True)))
+    return services().answers.answer(metrics_stamps(run.paths), question, make)
 
 
 def _step(name: str) -> int | None:
@@ -248,12 +294,34 @@ def _rows(name: str, table: str) -> Response:
 
 @api.get("/api/runs/<name>/log")
 def run_log(name: str) -> Response:
-    """``?tail=&name=train|worker`` → ``{"run_id", "name", "lines"}``."""
-    run_id = find_run(name).run_id
-    lines = whole_number(request.args, "tail", 200, 1, 10_000)
-    which = text(request.args, "name") or "train"
-    tail = services().store.log_tail(run_id, lines, which)
-    return json_answer({"run_id": run_id, "name": which, "lines": tail})
+    """A part of the log, or what is found in it; ``name=train|worker`` says which log.
+
+    ``?tail=`` → ``{"run_id", "name", "lines"}``: the last lines. With ``before=`` or ``after=``, a
+    byte, the lines there, and ``{"start", "end", "size"}`` in bytes.
+
+    ``?q=&level=all|warning|error&before=&limit=`` → ``{"run_id", "name", "matches": [{"line",
+    "start", "end", "text"}], "searched_from", "size", "next"}``: the newest lines that hold a plain
+    text, oldest first. A search takes a fraction of a second at a time; ``before=`` the byte in
+    ``next`` goes on with it, until that is null.
+    """
+    args = request.args
+    run_id, which = find_run(name).run_id, text(args, "name") or "train"
+    path = services().store.log_path(run_id, which)
+    lines = whole_number(args, "tail", 200, 1, 10_000)
+    before, after = _byte("before"), _byte("after")
+    if text(args, "q") or text(args, "level"):
+        limit = whole_number(args, "limit", logreading.MOST_MATCHES, 1, logreading.MOST_MATCHES)
+        wanted = text(args, "q") or "", text(args, "level") or "all"
+        part = asdict(logreading.search(path, *wanted, before=before, limit=limit))
+    elif before is not None or after is not None:
+        part = asdict(logreading.window(path, before=before, after=after, lines=lines))
+    else:
+        part = {"lines": services().store.log_tail(run_id, lines, which)}
+    return json_answer({"run_id": run_id, "name": which, **part})
+
+
+def _byte(name: str) -> int | None:
+    return optional_whole_number(request.args, name, 0, MAX_ROW_ID)
 
 
 @api.get("/api/runs/<name>/checkpoints")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask import current_app
 
 from trainer import devices
+from trainer.foresight.precedents import Precedents
 from trainer.runs import RunStore
+from webapp.answers import AnswerCache
 from webapp.live import LiveHub
+from webapp.sparklines import Sparklines
+from webapp.trials import Trials
 from webapp.writing import Writers
 
 EXTENSION = "llm_trainer"
@@ -44,17 +48,26 @@ class Services:
         devices: what can be trained on here.
         writers: the processes that hold models and write text.
         live: pushes what is new to the pages.
+        sparklines: the small curves of the list.
+        precedents: what earlier runs have shown of a planned one.
+        trials: tries a planned run out.
+        answers: those made of files that stand still.
     """
 
     store: RunStore
     devices: DeviceCache
     writers: Writers
     live: LiveHub
+    precedents: Precedents
+    trials: Trials
+    answers: AnswerCache = field(default_factory=AnswerCache)
+    sparklines: Sparklines = field(default_factory=Sparklines)
 
     def close(self) -> None:
         """End the threads and processes that belong to the dashboard."""
         self.live.close()
         self.writers.close()
+        self.trials.cancel()
 
 
 def services() -> Services:

@@ -1,19 +1,12 @@
-"""Every refusal of the dashboard in one shape: JSON for programs, a page for people, no trace."""
+"""Every refusal of the dashboard in one shape: its kind, status, words and JSON."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-from flask import Flask, Response, render_template, request
-from jinja2 import TemplateError
-from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from trainer.errors import ConfigurationError, TrainerError
-from webapp.jsonio import json_answer
-
-log = logging.getLogger(__name__)
 
 _PROGRAM_PATHS = ("/api/", "/v1/", "/socket.io/")
 
@@ -59,6 +52,20 @@ _HTTP_WORDS = {
     405: ("This address does not take that method.", "The Allow header names those it takes."),
     413: ("The request is too large.", "Send less at once."),
 }
+_TITLES = {
+    401: "Token needed",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Not allowed",
+    409: "Not now",
+    413: "Too large",
+    503: "Not available just now",
+}
+
+
+def title_of(status: int) -> str:
+    """Return what stands above an error on its page."""
+    return _TITLES.get(status, "That did not work" if status < 500 else "Something went wrong")
 
 
 def http_error(error: HTTPException) -> TrainerError:
@@ -91,49 +98,3 @@ def error_body(error: TrainerError) -> dict[str, Any]:
     if isinstance(error, ConfigurationError):
         body["faults"] = [{"key": fault.key, "problem": fault.problem} for fault in error.faults]
     return {"error": body}
-
-
-def answer(error: TrainerError) -> Response:
-    """Answer the current request with an error, in the form its sender expects."""
-    if for_programs(request.path):
-        return json_answer(error_body(error), error.http_status)
-    return Response(_page(error), error.http_status, mimetype="text/html")
-
-
-def _page(error: TrainerError) -> str:
-    try:
-        return render_template("error.html", status=error.http_status, error=error)
-    except TemplateError:
-        log.exception("The error page cannot be rendered.")
-        return plain_page(error)
-
-
-def plain_page(error: TrainerError) -> str:
-    """Return a page that needs neither templates nor styles."""
-    page = Markup(
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        "<title>{title}</title><h1>{title}</h1><p>{message}</p><p>{hint}</p></html>"
-    )
-    title = error.kind.replace("_", " ").capitalize()
-    return str(page.format(title=title, message=error.message, hint=error.hint))
-
-
-def register(app: Flask) -> None:
-    """Install the handlers for expected, HTTP and unexpected errors."""
-
-    @app.errorhandler(TrainerError)
-    def refused(error: TrainerError) -> Response:
-        return answer(error)
-
-    @app.errorhandler(HTTPException)
-    def failed(error: HTTPException) -> Response:
-        response = answer(http_error(error))
-        allowed = dict(error.get_headers()).get("Allow")
-        if allowed:
-            response.headers["Allow"] = allowed
-        return response
-
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
-        log.error("%s %s failed.", request.method, request.path, exc_info=error)
-        return answer(internal_error())

@@ -11,19 +11,22 @@ from trainer import config as configuration
 from trainer import formats
 from trainer.config import SECTIONS, SETTINGS, Config, Setting
 from trainer.queueing import place_words
-from trainer.runs import Run, phase_words, progress_percent
+from trainer.runs import Run, phase_words, progress_percent, status_word, warning
 from trainer.store.checkpoints import Checkpoint
-from trainer.store.records import ACTIVE, State, Status
+from trainer.store.records import ACTIVE, State
 from trainer.store.truth import NOTHING_SAVED
+from webapp.guide import short
 
 Tone = Literal["quiet", "busy", "active", "good", "warning", "bad"]
 
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     "count": formats.count,
+    "dataset": formats.dataset,
     "duration": formats.duration,
     "learning_rate": formats.learning_rate,
     "loss": formats.loss,
+    "name": lambda value: value or formats.ABSENT,
     "perplexity": formats.perplexity,
     "precision": lambda value: "fp32" if value == "off" else str(value or ""),
     "size": formats.size,
@@ -45,11 +48,12 @@ class StatusLook:
     meaning: str
 
 
-STATUS_LOOKS: dict[Status, StatusLook] = {
+STATUS_LOOKS: dict[str, StatusLook] = {
     "queued": StatusLook("Queued", "busy", "Waiting until its device is free."),
     "preparing": StatusLook("Preparing", "busy", "Getting the text, tokenizer and model ready."),
     "running": StatusLook("Running", "active", "Training."),
     "stopping": StatusLook("Stopping", "warning", "Saving a checkpoint before it ends."),
+    "paused": StatusLook("Paused", "warning", "Its process is held up; kill -CONT lets it go on."),
     "stopped": StatusLook("Stopped", "quiet", "Ended on request; it can be resumed."),
     "completed": StatusLook("Completed", "good", "All of the planned training is done."),
     "failed": StatusLook("Failed", "bad", "It could not go on; the run page says why."),
@@ -57,6 +61,11 @@ STATUS_LOOKS: dict[Status, StatusLook] = {
         "Interrupted", "warning", "Its process is gone; the run page says why, and what to do."
     ),
 }
+
+
+def status_look(run: Run) -> StatusLook:
+    """Return how a run's status is told; one whose process is held up does not run."""
+    return STATUS_LOOKS[status_word(run)]
 
 
 def percent_done(state: State) -> float | None:
@@ -110,6 +119,44 @@ def time_cell(state: State) -> str:
     return formats.duration(state.elapsed_seconds)
 
 
+def row_note(run: Run) -> tuple[str, str] | None:
+    """Say in a few words, and in full, what a row has to tell beside the status."""
+    seconds_left = None if run.stop is None else run.stop.seconds_left()
+    if run.paused_pid is not None and run.status != "stopping":
+        return f"kill -CONT {run.paused_pid} lets it go on", formats.paused(run.paused_pid)
+    if run.status == "stopping" and seconds_left is not None:
+        return formats.countdown_short(seconds_left), formats.countdown(seconds_left)
+    cause = _cause(run)
+    if run.trouble is not None or run.damage or cause is None:
+        return warning(run) or _present_phase(run)
+    return cause
+
+
+def _cause(run: Run) -> tuple[str, str] | None:
+    """Say why a run is silent, or why it ended before its end."""
+    error = run.state.error
+    if run.silent_seconds is not None:
+        silent = run.silent_seconds
+        return f"no word for {formats.duration(silent)}", formats.silence(silent)
+    if run.active or error is None or error.kind == "store":
+        return None
+    return short_cause(error.message), f"{error.message} {error.hint}".strip()
+
+
+def short_cause(message: str) -> str:
+    """Return the part of an error's message that tells why, for a narrow place."""
+    first = message.splitlines()[0] if message else ""
+    return first.rpartition(": ")[2].rstrip(".")
+
+
+def _present_phase(run: Run) -> tuple[str, str] | None:
+    """Say what an active run does while it does not train."""
+    phase = run.state.phase
+    if not run.active or run.state.queue or phase in (None, "training", run.status):
+        return None
+    return phase, phase_words(run.state)
+
+
 def next_step(run: Run, checkpoints: Sequence[Checkpoint]) -> str:
     """Say in a sentence what a person can do with a run that has ended."""
     if run.active:
@@ -146,20 +193,18 @@ class Column:
 COLUMNS: tuple[Column, ...] = (
     Column("name", "Name", "name"),
     Column("status", "Status", "status"),
-    Column("loss", "Training loss", "train_loss", number=True, help="Nats a token, last step."),
-    Column(
-        "val_loss", "Best val. loss", "val_loss", number=True, help="Nats a token on unseen text."
-    ),
+    Column("loss", "Training loss", "train_loss", number=True, help=short("train_loss")),
+    Column("val_loss", "Best val. loss", "val_loss", number=True, help=short("val_loss")),
     Column(
         "perplexity",
         "Best perplexity",
         "perplexity",
         number=True,
-        help="Per word, on unseen text.",
+        help=short("perplexity"),
     ),
-    Column("speed", "Speed", "speed", number=True, first_down=True, help="Tokens a second."),
+    Column("speed", "Speed", "speed", number=True, first_down=True, help=short("throughput")),
     Column("device", "Device"),
-    Column("time", "Time", "elapsed", number=True, help="Time left while it trains, else taken."),
+    Column("time", "Time", "elapsed", number=True, help=short("time")),
     Column("created", "Started", "created", number=True, first_down=True),
 )
 ALWAYS_SHOWN = ("name", "status")
@@ -173,6 +218,11 @@ STATUS_FILTERS: tuple[tuple[str, str], ...] = (
 )
 
 
+ROWS_A_PAGE = 100
+MOST_ROWS = 1000
+"""Rows that a page shows at first, and at most, by a hundred more at a time."""
+
+
 @dataclass(frozen=True)
 class ListView:
     """What the run list shows, as its address says it."""
@@ -183,16 +233,22 @@ class ListView:
     sort: str = "-created"
     archived: bool = False
     cursor: str = ""
+    rows: int = ROWS_A_PAGE
     show: tuple[str, ...] = ()
 
     @classmethod
-    def from_query(cls, values: Mapping[str, Sequence[str]]) -> ListView:
-        """Read the address; unknown columns are left out."""
+    def from_query(
+        cls, values: Mapping[str, Sequence[str]], chosen_before: Sequence[str] = ()
+    ) -> ListView:
+        """Read the address; unknown columns are left out.
+
+        Args:
+            chosen_before: the columns of an address that names none.
+        """
 
         def last(name: str) -> str:
             return (values.get(name) or [""])[-1].strip()
 
-        known = {column.key for column in COLUMNS}
         return cls(
             query=last("q"),
             status=last("status"),
@@ -200,7 +256,8 @@ class ListView:
             sort=last("sort") or "-created",
             archived=last("archived") == "true",
             cursor=last("cursor"),
-            show=tuple(key for key in values.get("show", ()) if key in known),
+            rows=_rows(last("rows")),
+            show=_chosen_columns(values.get("show"), chosen_before),
         )
 
     @property
@@ -216,14 +273,26 @@ class ListView:
             "sort": "" if self.sort == "-created" else self.sort,
             "archived": "true" if self.archived else "",
             "cursor": self.cursor,
+            "rows": "" if self.rows == ROWS_A_PAGE else str(self.rows),
         } | changes
         pairs = [(name, value) for name, value in values.items() if value]
         return pairs + [("show", key) for key in self.show]
 
     def address(self, **changes: Any) -> str:
         """Return the address of this view with some of it changed, from its first page on."""
-        query = urlencode(self.parameters(**{"cursor": "", **changes}))
+        query = urlencode(self.parameters(**{"cursor": "", "rows": "", **changes}))
         return f"/?{query}" if query else "/"
+
+    @property
+    def here(self) -> str:
+        """The address of this very view, with all of its rows."""
+        return self.address(cursor=self.cursor, rows=dict(self.parameters()).get("rows", ""))
+
+    @property
+    def more_rows(self) -> int | None:
+        """How many rows a page with more of them has; None when it has as many as it can."""
+        more = self.rows + ROWS_A_PAGE
+        return more if more <= MOST_ROWS else None
 
     def shows(self, key: str) -> bool:
         return not self.show or key in self.show or key in ALWAYS_SHOWN
@@ -244,6 +313,22 @@ class ListView:
         first = f"-{column.sort}" if column.first_down else str(column.sort)
         target = turned.get(self.sorted_by(column), first)
         return self.address(sort="" if target == "-created" else target)
+
+
+def _chosen_columns(given: Sequence[str] | None, before: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns to show; none named means all, and the name alone stands for none."""
+    keys = [column.key for column in COLUMNS]
+    chosen = tuple(key for key in (before if given is None else given) if key in keys)
+    if not set(keys) - set(chosen) - set(ALWAYS_SHOWN):
+        return ()
+    return chosen or (() if given is None else ("name",))
+
+
+def _rows(text: str) -> int:
+    """Read a number of rows; another than the page offers is rounded up to one it does."""
+    wanted = int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else ROWS_A_PAGE
+    hundreds = -(-wanted // ROWS_A_PAGE) * ROWS_A_PAGE
+    return min(MOST_ROWS, max(ROWS_A_PAGE, hundreds))
 
 
 def tags_of(runs: Iterable[Run]) -> list[str]:
@@ -338,19 +423,19 @@ class Chart:
 
 
 CHARTS: dict[str, Chart] = {
-    key: Chart(key, title, text)
-    for key, title, text in (
-        ("loss", "Loss", "Nats a token: how surprised the model is by the next token."),
-        ("learning_rate", "Learning rate", "How far each step moves the weights."),
-        ("grad_norm", "Gradient norm", "Length of the gradient before it is clipped."),
-        ("throughput", "Throughput", "Tokens trained on in a second."),
-        ("perplexity", "Word perplexity", "Among how many words the model wavers, on unseen text."),
-        ("gpu_utilization", "GPU use", "Share of time in which the GPU was busy."),
-        ("gpu_memory", "GPU memory", "Memory in use on the GPU, by all programs."),
-        ("gpu_temperature", "GPU temperature", "Of the chip, in degrees Celsius."),
-        ("gpu_power", "GPU power", "Drawn by the whole card, in watts."),
-        ("cpu", "Processor", "Load of all cores together."),
-        ("memory", "Memory", "Main memory in use: by the whole machine, and by this run."),
+    key: Chart(key, title, short(key))
+    for key, title in (
+        ("loss", "Loss"),
+        ("learning_rate", "Learning rate"),
+        ("grad_norm", "Gradient norm"),
+        ("throughput", "Throughput"),
+        ("perplexity", "Word perplexity"),
+        ("gpu_utilization", "GPU use"),
+        ("gpu_memory", "GPU memory"),
+        ("gpu_temperature", "GPU temperature"),
+        ("gpu_power", "GPU power"),
+        ("cpu", "Processor"),
+        ("memory", "Memory"),
     )
 }
 
@@ -420,15 +505,17 @@ def configuration_rows(config: Config) -> dict[str, list[ConfigurationRow]]:
     rows: dict[str, list[ConfigurationRow]] = {section: [] for section in SECTIONS}
     for key, setting in SETTINGS.items():
         value, default = values[key], defaults[key]
-        row = ConfigurationRow(setting, shown(value), shown(default), value != default)
+        row = ConfigurationRow(
+            setting, shown(setting, value), shown(setting, default), value != default
+        )
         rows[setting.section].append(row)
     return rows
 
 
-def shown(value: Any) -> str:
-    """Write a setting's value for reading."""
+def shown(setting: Setting, value: Any) -> str:
+    """Write a setting's value for reading; an empty one as what that means."""
     if value is None:
-        return "empty"
+        return setting.empty or "empty"
     if isinstance(value, list | tuple):
         return ", ".join(f"“{item}”" for item in value) or "none"
     if isinstance(value, bool):
@@ -436,10 +523,18 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def resume_sentence(state: State, config: Config, checkpoint: Checkpoint, more_epochs: int) -> str:
-    """Say what will happen when a run is resumed from a checkpoint with more epochs."""
-    epochs = (state.epochs or config.training.epochs) + more_epochs
+def resume_sentence(
+    state: State, config: Config | None, checkpoint: Checkpoint, more_epochs: int
+) -> str:
+    """Say what will happen when a run is resumed from a checkpoint with more epochs.
+
+    Args:
+        config: None where it is damaged; the checkpoint holds another copy.
+    """
     start = f"Goes on from step {checkpoint.step:,} (epoch {checkpoint.epoch})"
+    if config is None:
+        return f"{start}, with the configuration that the checkpoint holds."
+    epochs = (state.epochs or config.training.epochs) + more_epochs
     target = _target_step(state, more_epochs)
     if target is None:
         return f"{start} to the end of epoch {epochs}."
@@ -483,81 +578,37 @@ def clipped(prompt: str, most: int = MOST_PROMPT_SHOWN) -> str:
     return prompt if left_out <= 0 else f"… {left_out:,} characters before {prompt[-most:]}"
 
 
-# ---------------------------------------------------------------------- several runs
+# ---------------------------------------------------------------------- where a new run begins
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One figure of one run; ``best`` marks the one that wins the row."""
+class PresetCard:
+    """A shipped configuration as a new run may begin with it; its words are the file's own."""
 
-    text: str
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class FigureRow:
-    """One figure of every compared run."""
-
+    name: str
     title: str
-    cells: tuple[Cell, ...]
+    first: str
+    more: str
 
 
-_FIGURES: tuple[tuple[str, str, Any, Literal["low", "high", ""]], ...] = (
-    ("Best validation loss", "best_val_loss", formats.loss, "low"),
-    ("Best word perplexity", "best_val_word_perplexity", formats.perplexity, "low"),
-    ("Bits per byte", "val_bits_per_byte", formats.loss, "low"),
-    ("Training loss", "train_loss", formats.loss, "low"),
-    ("Speed", "tokens_per_second", formats.speed, "high"),
-    ("Time taken", "elapsed_seconds", formats.duration, ""),
-    ("Tokens seen", "tokens", formats.count, ""),
-    ("Steps", "step", formats.count, ""),
-    ("Parameters", "parameters", formats.count, ""),
-)
+_PRESET_TITLES = {
+    "quickstart": "Quickstart",
+    "cpu-hour": "CPU hour",
+    "default": "Default",
+    "gpu": "GPU",
+    "best": "Best",
+}
 
 
-def have_comparable_losses(configs: Sequence[Config]) -> bool:
-    """Say whether runs were measured on the same text, in the same number of different tokens."""
-    measured = {
-        (data.dataset_name, data.dataset_config, data.text_column, data.held_out_fraction,
-         data.vocab_size)
-        for data in (config.data for config in configs)
-    }  # fmt: skip
-    return len(measured) <= 1
+def preset_cards() -> list[PresetCard]:
+    """Return the shipped configurations, from the quickest on; ones of other names follow."""
+    shipped = configuration.shipped_configs()
+    names = [name for name in _PRESET_TITLES if name in shipped]
+    names += [name for name in shipped if name not in _PRESET_TITLES]
+    return [_preset_card(name, configuration.opening_words(shipped[name])) for name in names]
 
 
-def figure_rows(runs: Sequence[Run], *, comparable: bool = True) -> list[FigureRow]:
-    """Put the figures of several runs side by side and mark the best of each.
-
-    Args:
-        comparable: whether losses of these runs can be ranked; of the figures, only they are
-            better when they are low.
-    """
-    return [
-        FigureRow(
-            title,
-            _figure_cells(
-                [getattr(run.state, key) for run in runs],
-                write,
-                better if comparable or better == "high" else "",
-            ),
-        )
-        for title, key, write, better in _FIGURES
-    ]
-
-
-def _figure_cells(values: Sequence[Any], write: Any, better: str) -> tuple[Cell, ...]:
-    known = [value for value in values if value is not None]
-    pick = {"low": min, "high": max}.get(better)
-    best = pick(known) if pick and len(set(known)) > 1 else None
-    return tuple(Cell(write(value), best is not None and value == best) for value in values)
-
-
-def different_settings(configs: Sequence[Config]) -> list[tuple[str, tuple[str, ...]]]:
-    """List the settings in which several configurations are not all alike."""
-    flat = [configuration.as_flat(configuration.resolved(config)) for config in configs]
-    rows = ((key, [values[key] for values in flat]) for key in SETTINGS)
-    return [
-        (key, tuple(shown(value) for value in values))
-        for key, values in rows
-        if any(value != values[0] for value in values[1:])
-    ]
+def _preset_card(name: str, words: str) -> PresetCard:
+    first, stop, more = words.partition(". ")
+    title = _PRESET_TITLES.get(name) or name.replace("-", " ").capitalize()
+    return PresetCard(name, title, f"{first}." if stop else first, more)

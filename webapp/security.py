@@ -42,8 +42,9 @@ from webapp.errors import (
     UnauthorizedError,
     error_body,
     for_programs,
-    plain_page,
+    title_of,
 )
+from webapp.plainpage import STYLE_HASH, plain_page
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -206,7 +207,9 @@ def admit(environ: WSGIEnvironment, policy: Policy) -> PlainResponse | None:
     given = (_bearer(environ), parse_cookie(environ).get(_access_cookie(environ), ""))
     if not any(_same(candidate, token) for candidate in given):
         raise UnauthorizedError(
-            "This dashboard is open to the network and asks for its token.",
+            "That is not the token of this dashboard."
+            if "token" in query
+            else "This dashboard is open to the network and asks for its token.",
             "Open the address that was printed when it was started; programs send the header "
             "Authorization: Bearer TOKEN.",
         )
@@ -244,7 +247,12 @@ def _refusal(environ: WSGIEnvironment, error: TrainerError) -> PlainResponse:
     if for_programs(environ["PATH_INFO"]):
         body = msgspec.json.encode(error_body(error))
         return PlainResponse(body, error.http_status, mimetype="application/json")
-    return PlainResponse(plain_page(error), error.http_status, mimetype="text/html")
+    page = plain_page(
+        error,
+        title=title_of(error.http_status),
+        ask_for_token=isinstance(error, UnauthorizedError),
+    )
+    return PlainResponse(page, error.http_status, mimetype="text/html")
 
 
 def _with_headers(
@@ -289,7 +297,7 @@ def content_security_policy(host: str) -> str:
         (
             "default-src 'none'",
             f"script-src 'self' {HTMX_URL}",
-            "style-src 'self'",
+            f"style-src 'self' '{STYLE_HASH}'",
             "img-src 'self' data:",
             f"connect-src 'self'{live}",
             "form-action 'self'",

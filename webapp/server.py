@@ -8,6 +8,7 @@ do not notice.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -28,7 +29,9 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from trainer import config as configuration
 from trainer.errors import TrainerError
+from trainer.notify import notifying
 from trainer.runs import RunStore
+from trainer.trash import UNDO_SECONDS
 from webapp import create_app, presence
 from webapp.context import EXTENSION, Services
 from webapp.listening import DEFAULT_HOST, DEFAULT_PORT, address_for_people, listen, policy_for
@@ -70,7 +73,7 @@ def serve(
         UsageError: the address cannot be listened on, or a name is no host name.
         ConflictError: the port is taken by another program.
     """
-    store = RunStore(home)
+    store = RunStore(home, hurried=True)
     policy = policy_for(host, checked_hosts(allow_hosts))
     running = presence.find_running(store.workspace)
     if running is not None and running.host == host and port in (running.port, DEFAULT_PORT):
@@ -211,6 +214,8 @@ class DashboardServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no
         """Begin to serve: in the worker process, when the application stands."""
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # It is the master's to answer.
         worker.cfg.set("graceful_timeout", WORKER_GRACE_SECONDS)
+        parts: Services = self.wsgi().extensions[EXTENSION]
+        threading.Thread(target=warm_up, args=[parts.store], name="warm-up", daemon=True).start()
         if worker.age == 1:
             threading.Thread(target=greet, args=[self._plan], name="greet", daemon=True).start()
 
@@ -236,6 +241,20 @@ def die_with(parent_pid: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent_pid:  # It was faster.
             os._exit(1)
+
+
+def warm_up(store: RunStore) -> None:
+    """Read all runs before somebody asks, and do what waited for a dashboard to start.
+
+    Ends that nobody lived to tell are told, and runs that were deleted long ago are removed.
+    """
+    try:
+        store.look()
+        gc.freeze()  # Ten thousand runs that stay need not be looked through for garbage.
+        notifying.tell_missed(store.workspace)
+        store.empty_trash(older_than_seconds=UNDO_SECONDS)
+    except (TrainerError, OSError) as error:
+        log.warning("What a dashboard does at its start was not done: %s", error)
 
 
 # ---------------------------------------------------------------------- what people are told

@@ -29,15 +29,19 @@ class Submissions:
         """Return a token for one form."""
         return secrets.token_urlsafe(12)
 
-    def once(self, token: str, act: Callable[[], str]) -> str:
+    def once(self, token: str, act: Callable[[], str], contents: object = None) -> str:
         """Act, or return what the same submission led to before.
 
         A second sending waits while the first is under way. When ``act`` raises, nothing is
         remembered and the form can be sent again. Without a token every sending acts.
+
+        Args:
+            contents: what the form held. Who goes back, changes something and sends the form
+                again means something else, though its token is the same.
         """
         if not token:
             return act()
-        submission = self._find(token)
+        submission = self._find(f"{token} {contents!r}")
         with submission.under_way:
             if submission.answer is None:
                 submission.answer = act()

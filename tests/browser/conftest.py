@@ -1,6 +1,7 @@
 """A real browser, a real server and a run that is being written, for the tests of this folder.
 
-Chromium is Debian's; without it these tests skip and say so. Screenshots go to ``artifacts/``.
+Chromium is Debian's; without it these tests skip and say so. Screenshots go to
+``artifacts/screenshots``, or to the folder that ``LLM_TRAINER_SCREENSHOTS`` names.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 import pytest
 from playwright.sync_api import (
     Browser,
+    BrowserContext,
     ConsoleMessage,
     Page,
     Request,
     Route,
+    WebSocket,
     expect,
     sync_playwright,
 )
@@ -31,9 +34,10 @@ from playwright.sync_api import (
 from tests.browser.writing import LiveRun
 from trainer.runs import RunStore
 from trainer.store.workspace import Workspace
+from webapp.security import HTMX_URL
 
 ROOT = Path(__file__).resolve().parents[2]
-ARTIFACTS = ROOT / "artifacts"
+SCREENSHOTS = Path(os.environ.get("LLM_TRAINER_SCREENSHOTS") or ROOT / "artifacts" / "screenshots")
 LOSS_CANVAS = "[data-chart=loss] [data-plot] canvas"
 CDN = "https://cdn.jsdelivr.net/**"
 PATIENCE_SECONDS = 20.0
@@ -49,8 +53,9 @@ CHROMIUM_OPTIONS = [
 class Dashboard:
     """The dashboard as a process of its own, on a port that it keeps when it is started again."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *options: str) -> None:
         self.home = home
+        self._options = options
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -62,6 +67,7 @@ class Dashboard:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "trainer", "web", "--port", str(self.port)]
+        command += self._options
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "web.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -73,14 +79,13 @@ class Dashboard:
             )
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._answers():
-            told = (self.home / "web.log").read_text()
-            assert time.monotonic() < deadline, told
-            assert self._process.poll() is None, told
+            assert time.monotonic() < deadline, self.said()
+            assert self._process.poll() is None, self.said()
             time.sleep(0.05)
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(number)
             self._process.wait(PATIENCE_SECONDS)
             self._process = None
 
@@ -88,8 +93,14 @@ class Dashboard:
         try:
             with urllib.request.urlopen(f"{self.url}/healthz", timeout=5):
                 return True
+        except HTTPError:
+            return True  # It answers, if only to ask for its token.
         except (URLError, OSError):
             return False
+
+    def said(self) -> str:
+        """Return what it has printed."""
+        return (self.home / "web.log").read_text()
 
 
 @pytest.fixture(scope="package")
@@ -135,7 +146,7 @@ def live_run(store: RunStore) -> Iterator[LiveRun]:
 
 
 class Visit:
-    """A page, what it asked for from elsewhere, and what its console complained of."""
+    """A page, what it asked for from elsewhere, and what went wrong in it."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -143,21 +154,41 @@ class Visit:
         self.elsewhere: list[str] = []
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", self._on_request)
+        page.on("request", lambda request: self._note(request.url))
+        page.on("websocket", self._on_socket)
+        page.on("requestfailed", self._on_failure)
 
     def _on_console(self, message: ConsoleMessage) -> None:
         # That the blocked script could not be loaded is the point of blocking it.
-        if message.type in ("error", "warning") and "jsdelivr" not in message.location["url"]:
+        if message.type in ("error", "warning") and message.location["url"] != HTMX_URL:
             self.complaints.append(f"{message.text} ({message.location['url']})")
 
-    def _on_request(self, request: Request) -> None:
-        if "//127.0.0.1:" not in request.url and not request.url.startswith("data:"):
-            self.elsewhere.append(request.url)
+    def _on_socket(self, socket: WebSocket) -> None:
+        self._note(socket.url)
 
-    def shot(self, name: str) -> None:
-        """Keep a picture of what is in view."""
-        ARTIFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTIFACTS / f"{name}.png")
+    def _on_failure(self, request: Request) -> None:
+        # A page that is left breaks off what it was still asking for.
+        if request.url != HTMX_URL and request.failure != "net::ERR_ABORTED":
+            self.complaints.append(f"{request.url}: {request.failure}")
+
+    def _note(self, url: str) -> None:
+        if "//127.0.0.1:" not in url and not url.startswith("data:"):
+            self.elsewhere.append(url)
+
+    def forgive(self, words: str) -> None:
+        """Take back complaints that a test has provoked."""
+        self.complaints[:] = [told for told in self.complaints if words not in told]
+
+    def shot(self, name: str, *, whole: bool = False) -> None:
+        """Keep a picture of what is in view, or of the whole page."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole)
+
+    def end(self) -> None:
+        """Close the page; it must not have complained, nor asked for anything from elsewhere."""
+        self.page.close()
+        assert self.complaints == []
+        assert set(self.elsewhere) <= {HTMX_URL}
 
 
 def loss_picture(page: Page) -> str:
@@ -184,10 +215,15 @@ def visit(browser: Browser, dashboard: Dashboard) -> Iterator[Visit]:
     context = browser.new_context(
         base_url=dashboard.url, viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
     )
+    yield from visiting(context)
+    context.close()
+
+
+def visiting(context: BrowserContext) -> Iterator[Visit]:
+    """Open a page that cannot reach the CDN, and see that it was content when it is closed."""
     page = context.new_page()
     page.route(CDN, refuse)
     page.set_default_timeout(PATIENCE_SECONDS * 1000)
     made = Visit(page)
     yield made
-    context.close()
-    assert made.complaints == []
+    made.end()

@@ -20,7 +20,6 @@ from tests.browser.writing import LiveRun
 from tests.conftest import MakeRun
 from trainer.assets import asset_dir
 from trainer.runs import RunStore
-from trainer.store.records import ErrorRecord
 
 LOSS = "[data-chart=loss] [data-plot]"
 
@@ -85,28 +84,6 @@ def test_a_resumed_run_is_drawn_anew_from_its_checkpoint(visit: Visit, live_run:
     wait_for_step(visit.page, 15)
     assert drawn_steps(visit.page) == list(range(1, 16))
     expect(visit.page.locator("[data-events] li").first).to_contain_text("Resumed")
-
-
-def test_a_server_that_comes_back_leaves_no_gap(
-    visit: Visit, live_run: LiveRun, dashboard: Dashboard
-) -> None:
-    page = visit.page
-    live_run.train(10)
-    page.goto(f"/runs/{live_run.run_id}")
-    wait_for_step(page, 10)
-    dashboard.stop()
-    live_run.train(10)
-    expect(page.locator("#outage")).to_be_visible()
-    expect(page.locator("#connection")).to_contain_text("Server gone")
-    visit.shot("server gone")
-    dashboard.start()
-    wait_for_step(page, 20)
-    expect(page.locator("#outage")).to_be_hidden()
-    live_run.train(10)
-    wait_for_step(page, 30)
-    assert drawn_steps(page) == list(range(1, 31))
-    # What the browser says of the refused connections is the truth.
-    visit.complaints[:] = [text for text in visit.complaints if "/socket.io/" not in text]
 
 
 def test_axis_smoothing_and_zoom_stand_in_the_address(visit: Visit, live_run: LiveRun) -> None:
@@ -235,36 +212,7 @@ def test_an_empty_chart_says_why(visit: Visit, live_run: LiveRun, make_run: Make
     )
 
 
-# ---------------------------------------------------------------------- every page
-
-
-def test_the_look_of_every_page(
-    visit: Visit, live_run: LiveRun, make_run: MakeRun, browser: Browser, dashboard: Dashboard
-) -> None:
-    """No page is wider than a telephone or complains, in either theme; pictures are kept."""
-    live_run.train(150)
-    live_run.evaluate()
-    error = ErrorRecord(kind="data", message="There is no text.", hint="Name another file.")
-    failed = make_run(name="failed", status="failed", error=error)
-    both = f"/compare?run={live_run.run_id}&run={failed.run_id}"
-    page = visit.page
-    for theme, width in (("light", 1440), ("dark", 1440), ("light", 390), ("dark", 390)):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-        for name, path in (
-            ("runs", "/"),
-            ("run", f"/runs/{live_run.run_id}"),
-            ("failed run", f"/runs/{failed.run_id}"),
-            ("new run", "/runs/new"),
-            ("compare", both),
-            ("help", "/help"),
-        ):
-            page.goto(path)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
-            if name == "run":
-                wait_for_step(page, 150)
-                expect(page.locator(f"{LOSS} canvas")).to_be_visible()
-            visit.shot(f"{name} {theme} {width}")
+# ---------------------------------------------------------------------- what every page has
 
 
 def test_the_theme_is_switched_and_kept(visit: Visit) -> None:
