@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,37 +38,39 @@ def store(home: Path) -> RunStore:
 
 @pytest.fixture
 def make_run(store: RunStore) -> MakeRun:
+    """Make a run folder without a process: :func:`write_run` in that workspace."""
+    return partial(write_run, store)
+
+
+def write_run(
+    store: RunStore,
+    *,
+    points: int = 0,
+    name: str | None = None,
+    tags: list[str] | None = None,
+    config: Config | None = None,
+    run_id: str | None = None,
+    **state: Any,
+) -> Run:
     """Make a run folder without a process.
 
-    ``make_run(points=10, name="a", tags=["x"], status="completed", step=10, ...)``: every other
+    ``write_run(store, points=10, name="a", status="completed", step=10, ...)``: every further
     keyword is a field of the state. ``points`` rows of train_loss 5.0, 4.9, ... are stored.
     """
-
-    def make(
-        *,
-        points: int = 0,
-        name: str | None = None,
-        tags: list[str] | None = None,
-        config: Config | None = None,
-        run_id: str | None = None,
-        **state: Any,
-    ) -> Run:
-        paths = store.workspace.paths(run_id or new_run_id())
-        paths.folder.mkdir(parents=True)
-        resolved = configuration.resolved(config or Config())
-        meta = Meta(run_id=paths.run_id, created_at=CREATED_AT, command=["test"], versions={})
-        write_record(paths.meta, meta)
-        write_record(paths.annotations, Annotations(name=name, tags=tags or []))
-        replace_file(paths.config, configuration.to_toml(resolved).encode())
-        fields = {"status": "completed", "created_at": CREATED_AT, "updated_at": CREATED_AT}
-        write_record(paths.state, State(run_id=paths.run_id, **(fields | state)))
-        if points:
-            writer = MetricsWriter(paths.metrics)
-            writer.write(("points", point_row(step)) for step in range(1, points + 1))
-            writer.close()
-        return store.get(paths.run_id)
-
-    return make
+    paths = store.workspace.paths(run_id or new_run_id())
+    paths.folder.mkdir(parents=True)
+    resolved = configuration.resolved(config or Config())
+    meta = Meta(run_id=paths.run_id, created_at=CREATED_AT, command=["test"], versions={})
+    write_record(paths.meta, meta)
+    write_record(paths.annotations, Annotations(name=name, tags=tags or []))
+    replace_file(paths.config, configuration.to_toml(resolved, secrets=True).encode())
+    fields = {"status": "completed", "created_at": CREATED_AT, "updated_at": CREATED_AT}
+    write_record(paths.state, State(run_id=paths.run_id, **(fields | state)))
+    if points:
+        writer = MetricsWriter(paths.metrics)
+        writer.write(("points", point_row(step)) for step in range(1, points + 1))
+        writer.close()
+    return store.get(paths.run_id)
 
 
 def point_row(step: int) -> dict[str, Any]:

@@ -245,3 +245,57 @@ def test_every_setting_is_described() -> None:
     for setting in configuration.SETTINGS.values():
         assert setting.help.endswith("."), setting.key
         assert setting.allowed
+
+
+# ---------------------------------------------------------------------- secrets
+
+HOOK = "https://hooks.example.org/T0/s3cret"
+SHOWN = "https://hooks.example.org/…"
+
+
+def hooked() -> Config:
+    return build(assignments([f"notify.url={HOOK}", "notify.events=['failed']"]))
+
+
+def test_a_secret_is_shown_to_nobody_and_stored_for_the_run() -> None:
+    config = hooked()
+    assert configuration.as_flat(config)["notify.url"] == SHOWN
+    assert configuration.differences(config)["notify.url"] == SHOWN
+    assert "s3cret" not in " ".join(configuration.command_options(config))
+    stored = configuration.to_toml(config, secrets=True)
+    assert HOOK in stored
+    assert configuration.text_without_secrets(stored) == configuration.to_toml(config)
+
+
+def test_the_words_of_a_command_keep_no_secret() -> None:
+    words = ["--set", f"notify.url={HOOK}", f'--set=notify.url="{HOOK}"', "notify.events=[failed]"]
+    told = ["--set", f"notify.url={SHOWN}", f'--set=notify.url="{SHOWN}"', "notify.events=[failed]"]
+    assert configuration.without_secrets(words) == told
+
+
+def test_a_form_that_shows_a_secret_masked_can_be_sent_back() -> None:
+    config = hooked()
+    form = configuration.Layer("form", configuration.as_flat(config))
+    assert build(configuration.secrets_of(config), form) == config
+    with pytest.raises(ConfigurationError, match="write the whole address"):
+        build(form)
+
+
+@pytest.mark.parametrize("wrong", ["ftp://h/s3cret", "s3cret", "https://h/s3cret ☃"])
+def test_a_refusal_does_not_repeat_a_secret(wrong: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build(assignments([f"notify.url={wrong}"]))
+    assert "notify.url" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_ends_that_are_told_are_named_in_a_refusal() -> None:
+    with pytest.raises(ConfigurationError, match="a list of completed, failed, interrupted"):
+        build(assignments(["notify.events=['begun']"]))
+
+
+def test_a_configuration_from_before_there_were_webhooks_loads(tmp_path: Path) -> None:
+    before, notify, _ = configuration.to_toml(Config()).partition("\n[notify]\n")
+    assert notify
+    (tmp_path / "config.toml").write_text(before)
+    assert configuration.load_stored(tmp_path / "config.toml").notify.url is None

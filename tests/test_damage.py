@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from flask.testing import FlaskClient
 
 from tests.conftest import MakeRun, point_row
 from trainer import config as configuration
-from trainer import launch
+from trainer import damage, launch
 from trainer.cli import application
 from trainer.config import Config
 from trainer.errors import NotFoundError, StoreError, VanishedError
@@ -75,6 +76,22 @@ def test_whoever_looks_at_a_run_is_told_that_its_metrics_are_damaged(
     assert TORN in say(home, "status", "--run-id", run.run_id)
     assert TORN in web.get(f"/runs/{run.run_id}").text
     assert json.loads(web.get(f"/api/runs/{run.run_id}").data)["damage"] == [TORN]
+
+
+def test_an_answer_that_may_not_wait_tells_of_damage_at_a_later_look(
+    store: RunStore, make_run: MakeRun, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(damage, "READ_AT_ONCE_BYTES", 0)
+    run = make_run(points=3000, step=3000)
+    torn_in_the_middle(run)
+    held = threading.Event()
+    damage._READERS.submit(held.wait)  # The disk is slow.
+    hurried = RunStore(home, hurried=True)
+    assert hurried.inspect(run.run_id).damage == ()
+    assert store.inspect(run.run_id).damage == (TORN,)
+    held.set()
+    damage._READERS.submit(str).result()
+    assert hurried.inspect(run.run_id).damage == (TORN,)
 
 
 def test_metrics_that_are_empty_or_no_database_are_told(store: RunStore, make_run: MakeRun) -> None:

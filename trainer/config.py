@@ -8,6 +8,7 @@ This module imports neither torch nor datasets.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 import re
 import tomllib
@@ -23,22 +24,30 @@ from msgspec import Meta
 
 from trainer.assets import asset_dir
 from trainer.errors import ConfigurationError, Fault, UsageError
+from trainer.notify import hook_address
 
 Precision = Literal["auto", "off", "fp16", "bf16"]
 CompileMode = Literal["auto", "on", "off"]
 Preset = Literal["tiny", "small", "medium"]
+End = Literal["completed", "failed", "interrupted", "stopped"]
 
 NULL_WORDS = frozenset({"null", "none"})
 """Bare words that clear a setting which may be empty (TOML itself has no null)."""
 
 
-def _basic(text: str, **limits: Any) -> Meta:
-    """Describe a setting that the short forms show first."""
-    return Meta(description=text, extra={"basic": True}, **limits)
+def _basic(text: str, *, empty: str = "", **limits: Any) -> Meta:
+    """Describe a setting that the short forms show first; see :func:`_described`."""
+    return Meta(description=text, extra={"basic": True, "empty": empty}, **limits)
 
 
-def _described(text: str, **limits: Any) -> Meta:
-    return Meta(description=text, **limits)
+def _described(text: str, *, empty: str = "", **limits: Any) -> Meta:
+    """Describe a setting, and what it means to leave it empty where that is possible."""
+    return Meta(description=text, extra={"empty": empty}, **limits)
+
+
+def _secret(text: str, *, empty: str) -> Meta:
+    """Describe a setting that is stored, and shown to nobody in full."""
+    return Meta(description=text, extra={"empty": empty, "secret": True})
 
 
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +63,13 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "wikitext-2"
     dataset_config: Annotated[
         str | None,
-        _described("Which configuration of the dataset, where it has several."),
+        _described(
+            "Which configuration of the dataset, where it has several.", empty="the only one"
+        ),
     ] = None
     fallback: Annotated[
         Literal["python-docs"] | None,
-        _described("What to train on instead when the hub does not answer; empty: fail."),
+        _described("What to train on instead when the hub does not answer.", empty="fail"),
     ] = None
     text_column: Annotated[
         str, _described("Column that holds the text in a dataset of rows.", min_length=1)
@@ -88,24 +99,24 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
         _basic("Size of the model: tiny 4 x 256, small 6 x 384, medium 8 x 512 (layers x width)."),
     ] = "tiny"
     layers: Annotated[
-        int | None, _described("Number of decoder blocks; empty: the preset's.", ge=1, le=128)
+        int | None, _described("Number of decoder blocks.", empty="the preset's", ge=1, le=128)
     ] = None
     width: Annotated[
         int | None,
-        _described("Size of the residual stream; empty: the preset's.", ge=8, le=16384),
+        _described("Size of the residual stream.", empty="the preset's", ge=8, le=16384),
     ] = None
     heads: Annotated[
-        int | None, _described("Attention heads; empty: the preset's.", ge=1, le=256)
+        int | None, _described("Attention heads.", empty="the preset's", ge=1, le=256)
     ] = None
     kv_heads: Annotated[
         int | None,
         _described(
-            "Key and value heads shared by groups of heads; empty: one a head.", ge=1, le=256
+            "Key and value heads shared by groups of heads.", empty="one a head", ge=1, le=256
         ),
     ] = None
     hidden: Annotated[
         int | None,
-        _described("Inner size of the SwiGLU block; empty: 8/3 of the width.", ge=8, le=65536),
+        _described("Inner size of the SwiGLU block.", empty="8/3 of the width", ge=8, le=65536),
     ] = None
     dropout: Annotated[
         float,
@@ -127,7 +138,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_steps: Annotated[
         int | None,
         _basic(
-            "End after this many optimizer steps even if epochs remain; empty: all.",
+            "End after this many optimizer steps even if epochs remain.",
+            empty="all",
             ge=1,
             le=10**12,
         ),
@@ -160,7 +172,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.1
     clip_grad_norm: Annotated[
         float | None,
-        _described("Longest gradient allowed, by its global norm; empty: no clipping.", gt=0.0),
+        _described("Longest gradient allowed, by its global norm.", empty="no clipping", gt=0.0),
     ] = 1.0
     schedule: Annotated[
         Literal["wsd", "cosine"],
@@ -195,11 +207,11 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     dataloader_prefetch_factor: Annotated[
         int | None,
-        _described("Batches each such process keeps ready; empty: 2.", ge=1, le=1024),
+        _described("Batches each such process keeps ready.", empty="2", ge=1, le=1024),
     ] = None
     dataloader_pin_memory: Annotated[
         bool | None,
-        _described("Page-locked batches for faster copies to a GPU; empty: on with CUDA."),
+        _described("Page-locked batches for faster copies to a GPU.", empty="on with CUDA"),
     ] = None
 
 
@@ -209,7 +221,8 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     every_steps: Annotated[
         int | None,
         _described(
-            "Save latest.pt every so many steps too; empty: at the end of an epoch.",
+            "Save latest.pt every so many steps too.",
+            empty="at the end of an epoch",
             ge=1,
             le=10**12,
         ),
@@ -217,7 +230,7 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     every_minutes: Annotated[
         float | None,
         _described(
-            "Save latest.pt after so many minutes without a save; empty: never.", gt=0.0, le=1e6
+            "Save latest.pt after so many minutes without a save.", empty="never", gt=0.0, le=1e6
         ),
     ] = 5.0
     keep_last: Annotated[
@@ -226,7 +239,8 @@ class CheckpointSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_every: Annotated[
         int | None,
         _described(
-            "Checkpoints of every so many epochs are kept for good; empty: of none.",
+            "Checkpoints of every so many epochs are kept for good.",
+            empty="of none",
             ge=1,
             le=100_000,
         ),
@@ -246,14 +260,17 @@ class EvaluationSettings(msgspec.Struct, frozen=True, kw_only=True):
     every_steps: Annotated[
         int | None,
         _described(
-            "Evaluate every so many steps too; empty: at the end of an epoch.", ge=1, le=10**12
+            "Evaluate every so many steps too.",
+            empty="at the end of an epoch",
+            ge=1,
+            le=10**12,
         ),
     ] = None
     stride: Annotated[
         int | None,
         _described(
-            "Tokens scored in each window; the rest of the window is their context. "
-            "Empty: half of seq_length.",
+            "Tokens scored in each window, whose rest is their context.",
+            empty="half of seq_length",
             ge=1,
             le=32768,
         ),
@@ -283,6 +300,23 @@ class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
+class NotifySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is told when the run has ended."""
+
+    url: Annotated[
+        str | None,
+        _secret(
+            "Webhook that a JSON message is posted to when the run ends, http or https.",
+            empty="what LLM_TRAINER_NOTIFY_URL says, or nobody",
+        ),
+    ] = None
+    events: Annotated[tuple[End, ...], _described("Ends of a run that the webhook is told of.")] = (
+        "completed",
+        "failed",
+        "interrupted",
+    )
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """A whole configuration. Build one with :func:`load`, never by hand in product code."""
 
@@ -292,6 +326,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: CheckpointSettings = CheckpointSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     device: DeviceSettings = DeviceSettings()
+    notify: NotifySettings = NotifySettings()
 
     def get(self, key: str) -> Any:
         """Return the value of ``section.key``."""
@@ -306,7 +341,11 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "checkpoint": CheckpointSettings,
     "evaluation": EvaluationSettings,
     "device": DeviceSettings,
+    "notify": NotifySettings,
 }
+
+_LATER_SECTIONS = frozenset({"notify"})
+"""Sections that files of older versions lack. None of them decides how training goes on."""
 
 
 # --------------------------------------------------------------------------- model sizes
@@ -371,12 +410,16 @@ class Setting:
     default: Any
     help: str
     nullable: bool
+    empty: str
+    """What it means to leave it empty, in a few words: ``all``; nothing where it cannot be."""
     basic: bool
     choices: tuple[str, ...]
     minimum: float | None
     maximum: float | None
     exclusive: bool
     """Whether the minimum itself is too small."""
+    secret: bool
+    """Whether the value is shown to nobody in full."""
 
     @property
     def key(self) -> str:
@@ -390,7 +433,8 @@ class Setting:
             "float": "a number",
             "bool": "true or false",
             "str": "text",
-            "list": 'a list of texts such as ["Once upon a time"]',
+            "list": "a list of "
+            + (", ".join(self.choices) or 'texts such as ["Once upon a time"]'),
             "choice": "one of " + ", ".join(self.choices),
         }[self.kind]
         if self.minimum is not None:
@@ -418,24 +462,29 @@ _KINDS: dict[type, Literal["int", "float", "bool", "str"]] = {
 def _describe(section: str, field: msgspec.structs.FieldInfo, hint: Any) -> Setting:
     base, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     meta = next((extra for extra in extras if isinstance(extra, Meta)), Meta())
+    text, more = meta.description or "", meta.extra or {}
+    empty = more.get("empty", "")
     nullable = type(None) in get_args(base) and get_origin(base) in (types.UnionType, typing.Union)
     if nullable:
         base = next(arg for arg in get_args(base) if arg is not type(None))
-    choices = tuple(str(arg) for arg in get_args(base)) if get_origin(base) is Literal else ()
-    kind: Any = "choice" if choices else "list" if get_origin(base) is tuple else _KINDS[base]
+    item = get_args(base)[0] if get_origin(base) is tuple else base
+    choices = tuple(str(arg) for arg in get_args(item)) if get_origin(item) is Literal else ()
+    kind: Any = "list" if item is not base else "choice" if choices else _KINDS[base]
     return Setting(
         section=section,
         name=field.name,
         type=Annotated[base, meta],
         kind=kind,
         default=field.default,
-        help=meta.description or "",
+        help=f"{text.removesuffix('.')}; empty: {empty}." if empty else text,
         nullable=nullable,
-        basic=bool((meta.extra or {}).get("basic")),
+        empty=empty,
+        basic=bool(more.get("basic")),
         choices=choices,
         minimum=meta.ge if meta.ge is not None else meta.gt,
         maximum=meta.le if meta.le is not None else meta.lt,
         exclusive=meta.gt is not None,
+        secret=bool(more.get("secret")),
     )
 
 
@@ -451,6 +500,15 @@ def _read_schema() -> dict[str, Setting]:
 
 SETTINGS: dict[str, Setting] = _read_schema()
 """Every setting by its ``section.key``, in the order of the schema."""
+
+SECRETS = tuple(key for key, setting in SETTINGS.items() if setting.secret)
+"""The settings that are shown to nobody in full."""
+
+_SECRET_ARGUMENT = re.compile(rf"\b((?:{'|'.join(map(re.escape, SECRETS))})\s*=\s*[\"']?)([^\"']+)")
+_SECRET_LINE = re.compile(
+    rf"^((?:{'|'.join(key.partition('.')[2] for key in SECRETS)})\s*=\s*[\"'])([^\"']+)",
+    re.MULTILINE,
+)
 
 
 # --------------------------------------------------------------------------- layers
@@ -518,6 +576,18 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(asset_dir("configs").glob("*.toml"))}
 
 
+def opening_words(path: Path) -> str:
+    """Return what a shipped configuration says of itself: the first paragraph of its comments.
+
+    The sentence that they share, on what is not named in them, is left out.
+    """
+    lines = itertools.takewhile(
+        lambda line: line.startswith("#"), path.read_text("utf-8").splitlines()
+    )
+    told = (line.removeprefix("#").strip() for line in lines)
+    return " ".join(line for line in told if not line.startswith("What is not named here"))
+
+
 def read_file(path: Path, label: str | None = None) -> Layer:
     """Read a TOML file as a layer.
 
@@ -527,13 +597,24 @@ def read_file(path: Path, label: str | None = None) -> Layer:
     """
     source = label or str(path)
     try:
-        document = tomllib.loads(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise UsageError(f"Cannot read '{source}': {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(
             f"'{source}' is not a text file in UTF-8.", "A configuration is a TOML file."
         ) from error
+    return read_text(text, source)
+
+
+def read_text(text: str, source: str) -> Layer:
+    """Read TOML as a layer.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
+    try:
+        document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(
             f"'{source}' is not valid TOML: {error}.",
@@ -585,7 +666,8 @@ def load_stored(path: Path) -> Config:
     """
     layer = read_file(path)
     # Nothing may take the place of settings that were lost: they decide how the run goes on.
-    if missing := SECTIONS.keys() - {key.partition(".")[0] for key in layer.values}:
+    there = {key.partition(".")[0] for key in layer.values}
+    if missing := SECTIONS.keys() - _LATER_SECTIONS - there:
         raise UsageError(f"'{path}' is cut short: it lacks [{min(missing)}].")
     return build(Layer("an older version", BEFORE), layer)
 
@@ -602,6 +684,9 @@ def from_checkpoint(values: Mapping[str, Any], source: str) -> Config:
 def build(*layers: Layer) -> Config:
     """Check and merge layers over the defaults.
 
+    A secret in the form in which it is shown stands for the value beneath it, so that a form that
+    shows one can be sent back.
+
     Raises:
         ConfigurationError: one or more settings are wrong; every fault is in it.
     """
@@ -617,6 +702,8 @@ def build(*layers: Layer) -> Config:
             # What may stand in for one data set does not stand in for another, chosen later.
             values.pop("data.fallback", None)
         for key, raw in layer.values.items():
+            if _is_masked(key, raw, values.get(key)):
+                continue
             fault, value = _check_value(layer.source, key, raw)
             if fault:
                 faults.append(fault)
@@ -631,6 +718,10 @@ def build(*layers: Layer) -> Config:
     return config
 
 
+def _is_masked(key: str, raw: Any, beneath: Any) -> bool:
+    return beneath is not None and key in SECRETS and raw == hook_address.masked(beneath)
+
+
 def _assemble(values: Mapping[str, Any]) -> Config:
     sections: dict[str, Any] = {}
     for section, struct in SECTIONS.items():
@@ -643,10 +734,10 @@ def _assemble(values: Mapping[str, Any]) -> Config:
 def _check_value(source: str, key: str, raw: Any) -> tuple[Fault | None, Any]:
     setting = SETTINGS.get(key)
     if setting is None:
-        return Fault(source, key, _unknown(key)), None
-    if setting.nullable and (raw is None or _is_null_word(raw)):
+        return Fault(source, key, unknown(key)), None
+    if setting.nullable and (raw is None or is_null_word(raw)):
         return None, None
-    shown = _shown(raw)
+    shown = hook_address.masked(str(raw)) if setting.secret else _shown(raw)
     if isinstance(raw, float) and not math.isfinite(raw):
         return Fault(source, key, f"= {shown} is not a finite number: {setting.allowed}"), None
     try:
@@ -658,7 +749,8 @@ def _check_value(source: str, key: str, raw: Any) -> tuple[Fault | None, Any]:
     return None, value
 
 
-def _is_null_word(raw: Any) -> bool:
+def is_null_word(raw: Any) -> bool:
+    """Say whether a value is the bare word that clears a setting."""
     return isinstance(raw, str) and raw.lower() in NULL_WORDS
 
 
@@ -667,7 +759,7 @@ def _shown(raw: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _unknown(key: str) -> str:
+def unknown(key: str) -> str:
     """Say that a key is unknown, and guess which one was meant."""
     section, dot, name = key.partition(".")
     name = name if dot else key
@@ -738,6 +830,8 @@ def _check_pairs(config: Config) -> list[tuple[str, str]]:
         )
     if not re.fullmatch(r"[^\x00-\x1f]+", config.device.preference.strip()):
         problems.append(("device.preference", "is empty: auto, cpu, cuda, cuda:N or a GPU's name"))
+    if config.notify.url is not None and (wrong := hook_address.problem(config.notify.url)):
+        problems.append(("notify.url", wrong))
     return problems
 
 
@@ -754,12 +848,37 @@ def resolved(config: Config) -> Config:
 def replace(config: Config, **values: Any) -> Config:
     """Return a copy with ``section__key=value`` replaced, checked like any other layer."""
     named = {key.replace("__", ".", 1): value for key, value in values.items()}
-    return build(Layer("stored", as_flat(config)), Layer("change", named))
+    return build(Layer("stored", as_flat(config, secrets=True)), Layer("change", named))
 
 
-def as_flat(config: Config) -> dict[str, Any]:
-    """Return every value by its ``section.key``."""
-    return {key: config.get(key) for key in SETTINGS}
+def as_flat(config: Config, *, secrets: bool = False) -> dict[str, Any]:
+    """Return every value by its ``section.key``.
+
+    Args:
+        secrets: in full, for a run's own files; otherwise as people may see them.
+    """
+    values = {key: config.get(key) for key in SETTINGS}
+    hidden = (key for key in SECRETS if values[key] is not None and not secrets)
+    return values | {key: hook_address.masked(values[key]) for key in hidden}
+
+
+def secrets_of(config: Config) -> Layer:
+    """Return the secrets alone, to lie beneath a form that shows them masked."""
+    return Layer("secrets", {key: config.get(key) for key in SECRETS})
+
+
+def without_secrets(words: Iterable[str]) -> list[str]:
+    """Mask the secrets among the arguments of a command line."""
+    return [_masked_after(_SECRET_ARGUMENT, word) for word in words]
+
+
+def text_without_secrets(toml: str) -> str:
+    """Mask the secrets in a configuration file as :func:`to_toml` writes it."""
+    return _masked_after(_SECRET_LINE, toml)
+
+
+def _masked_after(pattern: re.Pattern[str], text: str) -> str:
+    return pattern.sub(lambda found: found[1] + hook_address.masked(found[2]), text)
 
 
 def differences(config: Config) -> dict[str, Any]:
@@ -768,16 +887,21 @@ def differences(config: Config) -> dict[str, Any]:
     return {key: value for key, value in as_flat(resolved(config)).items() if value != base[key]}
 
 
-def to_toml(config: Config, comments: bool = True) -> str:
-    """Write a configuration as TOML that loads again to the same values."""
+def to_toml(config: Config, comments: bool = True, *, secrets: bool = False) -> str:
+    """Write a configuration as TOML that loads again to the same values.
+
+    Args:
+        comments: what each setting is, above it.
+        secrets: in full, for a run's own file; otherwise as people may see them.
+    """
     lines: list[str] = []
+    values = as_flat(config, secrets=secrets)
     for section in SECTIONS:
         lines += ["", f"[{section}]"] if lines else [f"[{section}]"]
         for setting in (s for s in SETTINGS.values() if s.section == section):
-            value = config.get(setting.key)
             if comments:
                 lines.append(f"# {setting.help}")
-            lines.append(_toml_line(setting, value))
+            lines.append(_toml_line(setting, values[setting.key]))
     return "\n".join(lines) + "\n"
 
 

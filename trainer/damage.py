@@ -6,6 +6,7 @@ one run has all of them read.
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,22 +18,40 @@ from trainer.store.metrics import check_metrics
 from trainer.store.records import ACTIVE, Meta, State
 from trainer.store.workspace import RunPaths
 
+READ_AT_ONCE_BYTES = 8 * 1024**2
+"""Metrics up to this size are read whole in some 30 ms."""
 
-def damaged_files(paths: RunPaths, state: State) -> list[str]:
-    """Say of each file that is damaged what is wrong, and what a resume will do about it."""
-    found = (metrics_damage(paths, state), config_damage(paths), meta_damage(paths))
+_READERS = ThreadPoolExecutor(1, "whole-metrics")
+
+
+def damaged_files(paths: RunPaths, state: State, *, wait: bool = True) -> list[str]:
+    """Say of each file that is damaged what is wrong, and what a resume will do about it.
+
+    Args:
+        wait: False: large metrics are read in the background, and a later look tells what was
+            found; until then at least their newest point can be read.
+    """
+    found = (metrics_damage(paths, state, wait), config_damage(paths), meta_damage(paths))
     return [damage for damage in found if damage is not None]
 
 
-def metrics_damage(paths: RunPaths, state: State) -> str | None:
+def metrics_damage(paths: RunPaths, state: State, wait: bool) -> str | None:
     """Look at the metrics: of an active run at the newest point only, or it would cost too much."""
     try:
         found = paths.metrics.stat()
     except OSError:
         return None
-    if state.status not in ACTIVE:
+    if state.status in ACTIVE:
+        return _damage_of(paths.metrics, whole=False)
+    if wait or found.st_size <= READ_AT_ONCE_BYTES:
         return _whole_damage(paths.metrics, found.st_mtime_ns, found.st_size)
-    return _damage_of(paths.metrics, whole=False)
+    reading = _being_read(paths.metrics, found.st_mtime_ns, found.st_size)
+    return reading.result() if reading.done() else _damage_of(paths.metrics, whole=False)
+
+
+@lru_cache(maxsize=256)
+def _being_read(path: Path, changed_ns: int, size: int) -> Future[str | None]:
+    return _READERS.submit(_whole_damage, path, changed_ns, size)
 
 
 @lru_cache(maxsize=256)

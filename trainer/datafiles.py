@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from trainer import formats
 from trainer.errors import UsageError
 
 Format = Literal["text", "json", "csv", "parquet"]
@@ -88,6 +89,22 @@ def find(name: str) -> Path | list[Path]:
             f"'{name}' is neither a file nor a folder.", "Give a text file, a glob or a folder."
         )
     raise DatasetNameError(f"There is no file or folder '{name}'.", _nearby(path))
+
+
+def at_a_glance(name: str) -> tuple[str, bool]:
+    """Say what a path leads to, and whether it is a single file.
+
+    Folders and globs are not walked: this is asked while somebody is typing.
+
+    Raises:
+        DatasetNameError: there is nothing of that name.
+    """
+    if holds_wildcard(name):
+        return "A pattern; its files are looked for when the run starts", False
+    found = find(name)
+    if isinstance(found, Path):
+        return "A folder; it is looked into when the run starts", False
+    return f"A file of {formats.size(found[0].stat().st_size)}", True
 
 
 def _matches(name: str, pattern: str) -> list[Path]:

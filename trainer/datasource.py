@@ -32,6 +32,9 @@ _SHORT_NAMES = {
     "wikitext-2-v1": "wikitext-2-v1",
     "wikitext-103": "wikitext-103-raw-v1",
 }
+DATASET_NAMES = (*_SHORT_NAMES, EMBEDDED)
+"""The names that stand for a dataset of their own."""
+
 _WIKITEXT_LABELS = {
     "wikitext-2-raw-v1": "WikiText-2 (raw)",
     "wikitext-2-v1": "WikiText-2 (word level)",
@@ -41,7 +44,7 @@ _WIKITEXT_LABELS = {
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILE_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}")
 _ACCEPTED = (
-    f"Accepted are {', '.join(_SHORT_NAMES)}, {EMBEDDED}, a hub id owner/name, "
+    f"Accepted are {', '.join(DATASET_NAMES)}, a hub id owner/name, "
     "or a path to a text file, a glob or a folder."
 )
 
@@ -85,6 +88,18 @@ def identify(data: DataSettings) -> Source:
     raise DatasetNameError(f"'{name}' is not a known dataset.{_guess(name)}", _ACCEPTED)
 
 
+def absolute_path(data: DataSettings) -> DataSettings:
+    """Pin a relative path to where it was given: the worker and a later resume run elsewhere.
+
+    Raises:
+        DatasetNameError: the name means nothing.
+    """
+    if identify(data).kind != "path":
+        return data
+    absolute = os.path.abspath(os.path.expanduser(data.dataset_name))
+    return msgspec.structs.replace(data, dataset_name=absolute)
+
+
 def _looks_like_path(name: str) -> bool:
     suffix = Path(name).suffix
     if _HUB_ID.fullmatch(name):
@@ -114,8 +129,7 @@ def _short_path(name: str) -> str:
 
 
 def _guess(name: str) -> str:
-    known = [*_SHORT_NAMES, EMBEDDED]
-    guesses = difflib.get_close_matches(name.lower(), known, n=1)
+    guesses = difflib.get_close_matches(name.lower(), DATASET_NAMES, n=1)
     return f" Did you mean {guesses[0]}?" if guesses else ""
 
 
@@ -189,3 +203,24 @@ def _silence(reason: str) -> str:
     if offline_switch() is not None:
         return f"The Hugging Face hub was not asked ({reason})"
     return f"The Hugging Face hub did not answer within {PROBE_SECONDS:g} s ({reason})"
+
+
+def standing(data: DataSettings) -> str:
+    """Say where the text of a dataset is now, before anything is downloaded or read.
+
+    Raises:
+        DatasetNameError: the name means nothing, or leads to nothing that can be trained on.
+    """
+    source = identify(data)
+    if source.kind == "path":
+        words, is_file = datafiles.at_a_glance(source.name)
+        if is_file:
+            check_at_launch(data)
+        return f"{words}."
+    check_at_launch(data)
+    if source.kind == "embedded":
+        return "The documentation that this Python carries; nothing is downloaded."
+    if is_cached(source):
+        return f"{source.label}, on this computer already."
+    words = f"{source.label} is not on this computer: it is downloaded from the hub first"
+    return f"{words}, or {data.fallback} is used." if data.fallback else f"{words}."

@@ -126,6 +126,12 @@ class NewerStoreError(StoreError):
     """A file of the run store was written by a newer version of this program."""
 
 
+class NotificationError(TrainerError):
+    """A webhook did not take a message."""
+
+    kind = "notification"
+
+
 class TrainingError(TrainerError):
     """Training cannot go on: the loss is not finite, memory is short at the smallest batch, …"""
 

@@ -114,6 +114,19 @@ def countdown(seconds: float | None) -> str:
     return f"killed in {duration(seconds)} unless it ends before"
 
 
+def countdown_short(seconds: float) -> str:
+    """Say in a narrow place when a run that is stopping is killed."""
+    return "being killed" if seconds <= 0 else f"killed in {duration(seconds)} at the latest"
+
+
+def dataset(name: str | None) -> str:
+    """Name a text in a narrow place: a file by its last part, a data set as it is."""
+    if name is None:
+        return ABSENT
+    is_path = name.startswith(("/", "./", "../", "~/")) or name[1:3] == ":\\"
+    return name.rstrip("/").replace("\\", "/").rpartition("/")[2] if is_path else name
+
+
 def silence(seconds: float | None) -> str:
     """Say that a process which lives was not heard of; nothing when it was."""
     if seconds is None:
@@ -152,6 +165,12 @@ def age(stamp: str | None, at: datetime | None = None) -> str:
         if seconds < limit:
             return f"{seconds // factor:.0f} {unit} ago"
     return f"{seconds // 86_400:.0f} d ago"
+
+
+def kept_for(stamp: str, at: datetime | None = None) -> str:
+    """Write how long something is kept that may be removed from a time on."""
+    left = (parse_time(stamp) - (at or datetime.now(UTC))).total_seconds()
+    return "goes next" if left <= 0 else f"{duration(left)} more"
 
 
 def percent(part: float | None, whole: float | None) -> float | None:

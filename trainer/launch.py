@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import os
 import platform
 import shutil
 import subprocess
@@ -61,7 +60,7 @@ def create_run(
     meta = Meta(
         run_id=new_run_id(),
         created_at=now(),
-        command=list(command),
+        command=configuration.without_secrets(command),
         versions=versions(),
         parent=parent,
         data={"requested": choice.requested, "used": choice.used, "reason": choice.reason},
@@ -112,16 +111,8 @@ def settle(config: Config) -> tuple[Config, datasource.Choice]:
     choice = datasource.choose(config.data)
     datasource.check_at_launch(choice.settings, config.training)
     require_strict_device(config.device)
-    data = _absolute_path(choice.settings)
+    data = datasource.absolute_path(choice.settings)
     return configuration.resolved(msgspec.structs.replace(config, data=data)), choice
-
-
-def _absolute_path(data: configuration.DataSettings) -> configuration.DataSettings:
-    """Pin a relative path to where it was given: the worker and a later resume run elsewhere."""
-    if datasource.identify(data).kind != "path":
-        return data
-    absolute = os.path.abspath(os.path.expanduser(data.dataset_name))
-    return msgspec.structs.replace(data, dataset_name=absolute)
 
 
 def _make_folder(
@@ -149,7 +140,7 @@ def _make_folder(
         write_record(staged.meta, meta)
         write_record(staged.annotations, notes)
         write_record(staged.state, state)
-        replace_file(staged.config, configuration.to_toml(config).encode())
+        replace_file(staged.config, configuration.to_toml(config, secrets=True).encode())
         lock = RunLock.acquire(staged.lock)
         if lock is None:
             raise StoreError(f"The lock of the new run {meta.run_id} is held by another process.")
@@ -224,7 +215,7 @@ def _prepare_restart(paths: RunPaths, state: State, config: Config | None) -> No
     if config is None:
         state = _without_config(paths, state)
     else:
-        replace_file(paths.config, configuration.to_toml(config).encode())
+        replace_file(paths.config, configuration.to_toml(config, secrets=True).encode())
     write_record(paths.state, _after_damage(paths, state))
 
 

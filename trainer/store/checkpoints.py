@@ -71,6 +71,13 @@ def list_checkpoints(folder: Path) -> Sequence[Checkpoint]:
     return sorted(marked, key=_checkpoint_order)
 
 
+def undescribed(folder: Path) -> list[str]:
+    """Name the checkpoints of a folder whose JSON file is missing or damaged."""
+    listed = {checkpoint.name for checkpoint in list_checkpoints(folder)}
+    names = {path.stem for path in folder.glob("*.pt") if is_checkpoint_name(path.stem)}
+    return sorted(names - listed)
+
+
 def any_checkpoint(folder: Path) -> bool:
     """Say whether a folder holds a checkpoint, whatever stands beside it."""
     return any(is_checkpoint_name(path.stem) for path in folder.glob("*.pt"))
