@@ -277,7 +277,7 @@ def test_a_run_held_by_sigstop_is_told_as_paused_at_once_and_as_nothing_else(
     assert urgent_words(seen) == [paused_words]
     assert seen.as_dict()["paused"] is True
     assert paused_words in client_of(store).get(f"/runs/{run.run_id}").text
-    assert ">paused</span>" in client_of(store).get("/").text
+    assert 'data-status="paused"' in client_of(store).get("/").text
     os.kill(stubborn.record.pid, signal.SIGCONT)
     os.waitpid(stubborn.record.pid, os.WCONTINUED)
     assert store.get(run.run_id).state.eta_seconds == 17.0

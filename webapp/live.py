@@ -26,7 +26,7 @@ The server answers each with ``{"ok": true}`` or ``{"error": …}``, and emits
   "elapsed_seconds", "points", "of"}}, "cursor"}``, the readings of the machine past one;
 * ``event {"run_id", "events": [row], "cursor"}`` and ``log {"run_id", "lines": [text],
   "skipped_bytes", "cursor"}``;
-* ``gone {"run_id"}`` when the run was deleted;
+* ``gone {"run_id"}`` when the run was deleted, or is not there when it is to be watched;
 * ``runs {"runs": [state], "removed": [run_id]}`` to those who watch the list;
 * ``error {"error": {"kind", "message", "hint"}}`` when something was refused or cannot be read.
 
@@ -163,7 +163,12 @@ class LiveHub:
             NotFoundError: there is no such run.
             ConflictError: the client watches too many runs.
         """
-        run_id = self._store.get(watch.run_id).run_id
+        try:
+            run_id = self._store.get(watch.run_id).run_id
+        except NotFoundError:
+            # A page that comes back may show a run that was deleted while it was away.
+            self._outlet.emit("gone", {"run_id": watch.run_id}, client)
+            raise
         self._forget([(client, run_id)])
         if len(self._keys_of(client)) >= MAX_RUNS_A_CLIENT:
             raise ConflictError(f"A page can watch at most {MAX_RUNS_A_CLIENT} runs at once.")

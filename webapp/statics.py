@@ -9,17 +9,22 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
+import posixpath
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, g, request, url_for
+from markupsafe import Markup
 from werkzeug.security import safe_join
 
 KEPT_FOR_GOOD = "public, max-age=31536000, immutable"
 VERSION_LENGTH = 12
 _COMPRESSION_LEVEL = 9
+
+_IMPORT = re.compile(rb'^(?:import|export)\b[^";]*"(\.[^"\n]+\.js)"', re.MULTILINE)
 
 Stamp = tuple[int, int]
 
@@ -92,6 +97,20 @@ class StaticFiles:
         except OSError:
             return None
 
+    def modules_of(self, name: str) -> list[str]:
+        """Return what a module imports, directly or by way of others, without itself."""
+        found = {name: None}
+        for one in (waiting := [name]):
+            more = [module for module in self._imports(one) if module not in found]
+            found |= dict.fromkeys(more)
+            waiting += more
+        return list(found)[1:]
+
+    def _imports(self, name: str) -> list[str]:
+        file, folder = self.find(name), posixpath.dirname(name)
+        places = _IMPORT.findall(file.content) if file else []
+        return [posixpath.normpath(posixpath.join(folder, place.decode())) for place in places]
+
     def _current(self, name: str, path: Path) -> StaticFile:
         known = self._known.get(name)
         if known is not None and known.stamp == _stamp(path):
@@ -131,6 +150,17 @@ def register(app: Flask, folder: Path) -> None:
     def name_version(endpoint: str, values: dict[str, Any]) -> None:
         if endpoint == "static":
             values.setdefault("version", _version_now(files))
+
+    @app.template_global()
+    def module(name: str) -> Markup:
+        """Write the element of a module; all that it imports is asked for with it, not after it."""
+        asked = g.setdefault("static_modules", set())
+        imported = [one for one in files.modules_of(name) if one not in asked]
+        asked.update(imported)
+        link = Markup('<link rel="modulepreload" href="{}">\n')
+        script = Markup('<script type="module" src="{}"></script>')
+        links = [link.format(url_for("static", filename=one)) for one in imported]
+        return Markup("").join([*links, script.format(url_for("static", filename=name))])
 
 
 def _version_now(files: StaticFiles) -> str:

@@ -118,6 +118,7 @@ def test_a_training_from_the_form_to_the_trash_and_back(
 
 def write(page: Page) -> None:
     page.get_by_role("link", name="Generate", exact=True).click()
+    expect(page.locator("body")).to_have_attribute("data-connection", "live")
     page.get_by_role("textbox", name="Prompt").fill("The")
     page.get_by_role("textbox", name="Length").fill("20")
     page.get_by_role("button", name="Write").click()

@@ -154,9 +154,10 @@ def test_an_evaluation_that_comes_after_its_step_is_not_lost(
     assert steps(post.take("b", "metrics")[0], "val_loss") == [4]
 
 
-def test_what_cannot_be_watched_is_refused(hub: LiveHub, make_run: MakeRun) -> None:
+def test_what_cannot_be_watched_is_refused(hub: LiveHub, post: Post, make_run: MakeRun) -> None:
     with pytest.raises(NotFoundError):
         hub.watch("a", Watch(run_id="20260102-030405-none"))
+    assert post.take("a", "gone") == [{"run_id": "20260102-030405-none"}]
     with pytest.raises(NotFoundError):
         hub.watch("a", Watch(run_id="../../etc"))
     for _ in range(MAX_RUNS_A_CLIENT):

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from flask import Flask, url_for
+from flask import Flask, render_template_string, url_for
 from flask.testing import FlaskClient
 
 from webapp import statics
@@ -88,3 +88,25 @@ def test_without_a_version_the_browser_asks_again(client: FlaskClient) -> None:
 def test_nothing_else_is_served(client: FlaskClient, folder: Path, name: str) -> None:
     (folder.parent / "secret").write_text("secret")
     assert client.get(f"/static/{name}").status_code == 404
+
+
+def test_a_module_is_asked_for_together_with_all_that_it_imports(app: Flask, folder: Path) -> None:
+    (folder / "vendor").mkdir()
+    (folder / "vendor" / "io.esm.js").write_text("export const io = 1;")
+    (folder / "js" / "run.js").write_text(
+        'import { a, b } from "./a.js";\nimport "./page.js";\nconst other = "./no.js";\n'
+    )
+    (folder / "js" / "a.js").write_text(
+        'import { io } from "../vendor/io.esm.js";\nexport { one } from "./run.js";\n'
+    )
+    with app.test_request_context():
+        version = url_for("static", filename="js").removesuffix("/js")
+        written = render_template_string('{{ module("js/run.js") }}\n{{ module("js/a.js") }}')
+    assert written.splitlines() == [
+        f'<link rel="modulepreload" href="{version}/js/a.js">',
+        f'<link rel="modulepreload" href="{version}/js/page.js">',
+        f'<link rel="modulepreload" href="{version}/vendor/io.esm.js">',
+        f'<script type="module" src="{version}/js/run.js"></script>',
+        f'<link rel="modulepreload" href="{version}/js/run.js">',
+        f'<script type="module" src="{version}/js/a.js"></script>',
+    ]

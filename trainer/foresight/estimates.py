@@ -100,6 +100,8 @@ def estimate(
 class TrialEndedError(TrainerError):
     """A trial was ended before it knew anything."""
 
+    kind = "trial_ended"
+
 
 def _ask(command: Sequence[str], tell: Callable[[str], None], leash: Leash) -> dict[str, Any]:
     """Run the process and return its last document.
