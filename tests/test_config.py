@@ -43,7 +43,7 @@ def test_every_fault_is_told_at_once_with_file_key_value_and_what_is_allowed(
     with pytest.raises(ConfigurationError) as caught:
         load(file, assignments(["model.heads=3"]))
     text = str(caught.value)
-    assert f"{file}: training.epochs = 'x' is not allowed: a whole number from 1 to 100000" in text
+    assert f"{file}: training.epochs = 'x' is not allowed: a whole number from 1 to 100,000" in text
     assert "training.batchsize is not a setting; did you mean training.batch_size?" in text
     assert "trainning.a" in text
     assert "--set: model.heads = 3 does not divide model.width = 256" in text
@@ -151,7 +151,7 @@ def test_a_fallback_stays_behind_when_another_text_is_chosen_later() -> None:
 
 def test_limits_are_told_to_the_last_digit() -> None:
     seed = configuration.SETTINGS["training.seed"]
-    assert seed.allowed == "a whole number from 0 to 9223372036854775807"
+    assert seed.allowed == "a whole number from 0 to 2^63 - 1"
 
 
 def test_a_preset_chosen_later_wins_over_sizes_chosen_before() -> None:

@@ -142,6 +142,20 @@ def test_of_a_filter_with_a_mistake_the_rest_counts(runs: list[Run]) -> None:
     assert str(fault).startswith("'loss<' lacks a value.")
 
 
+@pytest.mark.parametrize(
+    ("term", "words"),
+    [
+        ("perplexty<100", "'perplexty' is not a field. Did you mean 'perplexity'?"),
+        ("Statsu:failed", "'Statsu' is not a field. Did you mean 'status'?"),
+        ("colour:red", "'colour' is not a field."),
+    ],
+)
+def test_a_field_that_is_spelt_wrongly_is_guessed(term: str, words: str) -> None:
+    _, fault = read_filter(term)
+    assert fault is not None
+    assert fault.message == words
+
+
 def test_every_example_can_be_read() -> None:
     for field in FIELDS.values():
         parse_filter(field.example)

@@ -53,7 +53,7 @@ def test_durations(seconds: float | None, words: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "–"), (4.2, "4.2"), (63.412, "63.41"), (999.6, "1,000"), (3.4e9, "3.4 B")],
+    [(None, "–"), (4.2, "4.200"), (63.412, "63.41"), (999.6, "1,000"), (3.4e9, "3.4 B")],
 )
 def test_perplexities(value: float | None, words: str) -> None:
     assert formats.perplexity(value) == words

@@ -315,6 +315,15 @@ def test_annotations_are_merged_and_kept(store: RunStore, make_run: MakeRun) -> 
     assert store.annotate(run.run_id, name="").title == run.run_id
 
 
+def test_a_tag_never_holds_a_comma(store: RunStore, make_run: MakeRun) -> None:
+    run = make_run(tags=["old, one"])
+    tagged = store.annotate(run.run_id, add_tags=["batch-a, Ä ü", "b,"])
+    assert tagged.annotations.tags == ["old, one", "batch-a", "Ä ü", "b"]
+    freed = store.annotate(run.run_id, remove_tags=["old, one", "b,batch-a"])
+    assert freed.annotations.tags == ["Ä ü"]
+    assert store.annotate(run.run_id, tags=["x,y"]).annotations.tags == ["x", "y"]
+
+
 def test_annotations_from_many_sides_lose_none(store: RunStore, make_run: MakeRun) -> None:
     run = make_run()
     threads = [
@@ -336,6 +345,7 @@ def test_annotations_from_many_sides_lose_none(store: RunStore, make_run: MakeRu
         {"add_tags": [""]},
         {"add_tags": [" x"]},
         {"add_tags": ["x" * 41]},
+        {"add_tags": [" , "]},
         {"notes": "x" * 20_001},
     ],
 )

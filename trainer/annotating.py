@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from trainer.errors import StoreError, UsageError
 from trainer.store.files import read_record
@@ -33,6 +33,17 @@ def annotations_or_damage(paths: RunPaths) -> tuple[Annotations, str | None]:
         )
 
 
+def split_tags(text: str) -> tuple[str, ...]:
+    """Read tags that stand between commas; each counts once."""
+    return tuple(dict.fromkeys(tag for tag in (part.strip() for part in text.split(",")) if tag))
+
+
+def separate_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Take tags that were given together, with commas between, for what they are: several."""
+    given = [(split_tags(tag) or (tag,)) if "," in tag else (tag,) for tag in tags]
+    return tuple(dict.fromkeys(tag for together in given for tag in together))
+
+
 def check_annotations(
     *, name: str | None = None, tags: Sequence[str] = (), notes: str | None = None
 ) -> None:
@@ -44,6 +55,8 @@ def check_annotations(
     _check_line("name", name or "", MAX_NAME_LENGTH)
     for tag in tags:
         _check_line("tag", tag, MAX_TAG_LENGTH)
+        if "," in tag:
+            raise UsageError(f"The tag '{tag}' holds a comma.", "Commas stand between tags.")
         if not tag.strip() or tag != tag.strip():
             raise UsageError(f"The tag '{tag}' is empty or begins or ends with a space.")
     if notes is not None and len(notes) > MAX_NOTES_LENGTH:

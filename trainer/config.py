@@ -34,6 +34,9 @@ End = Literal["completed", "failed", "interrupted", "stopped"]
 NULL_WORDS = frozenset({"null", "none"})
 """Bare words that clear a setting which may be empty (TOML itself has no null)."""
 
+OR_NULL = " (or null)"
+"""How a message says that a setting may be empty, where it is written as TOML."""
+
 
 def _basic(text: str, *, empty: str = "", **limits: Any) -> Meta:
     """Describe a setting that the short forms show first; see :func:`_described`."""
@@ -441,14 +444,17 @@ class Setting:
             start = (
                 "above" if self.exclusive else "from" if self.maximum is not None else "at least"
             )
-            words += f" {start} {_plain_number(self.minimum)}"
+            words += f" {start} {plain_number(self.minimum)}"
         if self.maximum is not None:
-            words += f" {'up ' if self.exclusive else ''}to {_plain_number(self.maximum)}"
-        return words + (" (or null)" if self.nullable else "")
+            words += f" {'up ' if self.exclusive else ''}to {plain_number(self.maximum)}"
+        return words + (OR_NULL if self.nullable else "")
 
 
-def _plain_number(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:g}"
+def plain_number(value: float) -> str:
+    """Write a limit for reading: ``100,000``, ``0.9``, ``2^63 - 1``."""
+    if value == 2**63 - 1:
+        return "2^63 - 1"
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
 
 
 _KINDS: dict[type, Literal["int", "float", "bool", "str"]] = {
@@ -607,8 +613,11 @@ def read_file(path: Path, label: str | None = None) -> Layer:
     return read_text(text, source)
 
 
-def read_text(text: str, source: str) -> Layer:
+def read_text(text: str, source: str, called: str = "") -> Layer:
     """Read TOML as a layer.
+
+    Args:
+        called: how an error names it; by default by its source in quotation marks.
 
     Raises:
         UsageError: it is not TOML.
@@ -617,7 +626,7 @@ def read_text(text: str, source: str) -> Layer:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(
-            f"'{source}' is not valid TOML: {error}.",
+            f"{called or repr(source)} is not valid TOML: {error}.",
             'Write [section] lines and key = value lines; texts stand in "quotes".',
         ) from error
     return Layer(source, _flatten(document))
@@ -865,6 +874,12 @@ def as_flat(config: Config, *, secrets: bool = False) -> dict[str, Any]:
 def secrets_of(config: Config) -> Layer:
     """Return the secrets alone, to lie beneath a form that shows them masked."""
     return Layer("secrets", {key: config.get(key) for key in SECRETS})
+
+
+def bare_of_secrets(config: Config) -> Config:
+    """Return a copy in which the secrets have their defaults, to be handed on."""
+    values = as_flat(config, secrets=True)
+    return build(Layer("stored", {key: values[key] for key in values if key not in SECRETS}))
 
 
 def without_secrets(words: Iterable[str]) -> list[str]:

@@ -179,6 +179,16 @@ def is_cached(source: Source) -> bool:
     )
 
 
+def needs_hub(data: DataSettings) -> bool:
+    """Say whether the text has to be fetched from the hub before it can be trained on.
+
+    Raises:
+        DatasetNameError: the name means nothing.
+    """
+    source = identify(data)
+    return source.kind == "hub" and not is_cached(source)
+
+
 def choose(data: DataSettings) -> Choice:
     """Swap in the fallback when the hub is needed, does not answer, and a fallback is set.
 
@@ -187,7 +197,7 @@ def choose(data: DataSettings) -> Choice:
     """
     unchanged = Choice(data, data.dataset_name, data.dataset_name, None)
     source = identify(data)
-    if data.fallback is None or source.kind != "hub" or is_cached(source):
+    if data.fallback is None or not needs_hub(data):
         return unchanged
     answers, reason = hub_answers(PROBE_SECONDS)
     if answers:

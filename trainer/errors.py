@@ -76,6 +76,10 @@ class NotFoundError(TrainerError):
     http_status = 404
 
 
+class NoSuchRunError(NotFoundError):
+    """No run has this id, and nothing is left of one that had."""
+
+
 class VanishedError(NotFoundError):
     """A run that was being watched was deleted or moved away."""
 

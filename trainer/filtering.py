@@ -9,6 +9,7 @@ values mean any of them, and quotation marks keep a text together::
 
 from __future__ import annotations
 
+import difflib
 import operator
 import re
 from collections.abc import Callable
@@ -138,12 +139,17 @@ def _comparison(name: str, sign: str, value: str) -> Test:
     field = FIELDS.get(ALIASES.get(name.lower(), name.lower()))
     if field is None:
         raise UsageError(
-            f"'{name[:40]}' is not a field.",
+            f"'{name[:40]}' is not a field.{_guess(name.lower())}",
             f"There are: {', '.join(FIELDS)}. Put a text with '{sign}' into quotation marks.",
         )
     if not unquoted(value):
         raise UsageError(f"'{name}{sign}' lacks a value.", f"Write it like {field.example}.")
     return field.compile(field, sign, value)
+
+
+def _guess(name: str) -> str:
+    near = difflib.get_close_matches(name, [*FIELDS, *ALIASES], n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def unquoted(value: str) -> str:

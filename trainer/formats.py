@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 ABSENT = "–"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def count(number: float | None) -> str:
@@ -32,7 +33,7 @@ def perplexity(value: float | None) -> str:
         return ABSENT
     if value >= 99_999.5:
         return count(value)
-    return f"{value:,.0f}" if value >= 999.5 else f"{value:.4g}"
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:#.4g}"
 
 
 def learning_rate(value: float | None) -> str:
@@ -155,7 +156,7 @@ def age_seconds(stamp: str, at: datetime | None = None) -> float:
 
 
 def age(stamp: str | None, at: datetime | None = None) -> str:
-    """Write how long ago a stamp was: ``just now``, ``12 s ago``, ``2 h ago``."""
+    """Write how long ago a stamp was: ``just now``, ``2 h ago``, after a month ``29 Jan 2026``."""
     if stamp is None:
         return ABSENT
     seconds = age_seconds(stamp, at)
@@ -164,7 +165,10 @@ def age(stamp: str | None, at: datetime | None = None) -> str:
     for limit, factor, unit in ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h")):
         if seconds < limit:
             return f"{seconds // factor:.0f} {unit} ago"
-    return f"{seconds // 86_400:.0f} d ago"
+    if seconds < 30 * 86_400:
+        return f"{seconds // 86_400:.0f} d ago"
+    then = parse_time(stamp)
+    return f"{then.day} {MONTHS[then.month - 1]} {then.year}"
 
 
 def kept_for(stamp: str, at: datetime | None = None) -> str:

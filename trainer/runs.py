@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +21,7 @@ import msgspec
 
 from trainer import config as configuration
 from trainer import formats, trash
-from trainer.annotating import annotations_or_damage, check_annotations
+from trainer.annotating import annotations_or_damage, check_annotations, separate_tags
 from trainer.config import Config
 from trainer.damage import config_damage_in_passing, config_way_out, damaged_files
 from trainer.deadline import (
@@ -35,6 +35,7 @@ from trainer.errors import (
     ConfigurationError,
     ConflictError,
     DamagedError,
+    NoSuchRunError,
     NotFoundError,
     StoreError,
     UsageError,
@@ -258,7 +259,7 @@ class RunStore:
         left = left_behind(self.workspace.paths(text)) if is_run_id(text) else ""
         if left:
             return NotFoundError(f"The folder of run {text} is gone: deleted, or moved.", left)
-        return NotFoundError(
+        return NoSuchRunError(
             f"There is no run '{text[:80]}' in {self.workspace.home}.",
             "See 'llm-trainer status' for the runs there are, or name the folder with --home.",
         )
@@ -467,6 +468,7 @@ class RunStore:
         now_anyway: bool = False,
     ) -> str:
         """Start a new run in the background and return its id; see :func:`launch.create_run`."""
+        tags = separate_tags(tags)
         check_annotations(name=name, tags=tags)
         return create_run(
             self.workspace,
@@ -493,7 +495,7 @@ class RunStore:
         """
         from trainer.foresight.estimates import estimate
 
-        check_annotations(name=name, tags=tags)
+        check_annotations(name=name, tags=separate_tags(tags))
         return estimate(config, self.workspace.data_dir, tell, leash)
 
     def stop(
@@ -653,7 +655,7 @@ class RunStore:
         *,
         name: str | None = None,
         add_tags: Sequence[str] = (),
-        remove_tags: Sequence[str] = (),
+        remove_tags: Collection[str] = (),
         tags: Sequence[str] | None = None,
         notes: str | None = None,
         pinned: bool | None = None,
@@ -661,10 +663,16 @@ class RunStore:
     ) -> Run:
         """Change what is said about a run; what is None stays. ``tags`` replaces them all.
 
+        A comma stands between two tags, wherever they come from.
+
         Raises:
             UsageError: a name, tag or note that is too long or holds control characters.
             StoreError: the run folder cannot be written.
         """
+        add_tags = separate_tags(add_tags)
+        tags = None if tags is None else separate_tags(tags)
+        # Stores of earlier versions may hold a tag with a comma: as a whole it can be removed too.
+        remove_tags = {*remove_tags, *separate_tags(remove_tags)}
         check_annotations(name=name, tags=[*add_tags, *(tags or ())], notes=notes)
         paths = self.get(run_id).paths
         with _changing(paths), lock.exclusive(paths.annotations_lock):
@@ -863,7 +871,18 @@ def _changing(paths: RunPaths) -> Iterator[None]:
 
 def since_word(state: State) -> str:
     """Say what happened at the time a run was made: it was started, or has only been queued."""
-    return "queued" if state.status == "queued" and state.step is None else "started"
+    return "queued" if only_waited(state) else "started"
+
+
+def only_waited(state: State) -> bool:
+    """Say whether a run has waited for its turn and done nothing else.
+
+    A run that was stopped while it was queued never learned the name of its device.
+    """
+    if state.step is not None:
+        return False
+    stopped = state.status in ("stopping", "stopped")
+    return state.status == "queued" or (stopped and state.device_name is None)
 
 
 def status_word(run: Run) -> str:

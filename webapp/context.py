@@ -12,6 +12,7 @@ from trainer import devices
 from trainer.foresight.precedents import Precedents
 from trainer.runs import RunStore
 from webapp.answers import AnswerCache
+from webapp.hubwatch import HubWatch
 from webapp.live import LiveHub
 from webapp.sparklines import Sparklines
 from webapp.trials import Trials
@@ -49,6 +50,7 @@ class Services:
         writers: the processes that hold models and write text.
         live: pushes what is new to the pages.
         sparklines: the small curves of the list.
+        hub: whether data sets can be fetched.
         precedents: what earlier runs have shown of a planned one.
         trials: tries a planned run out.
         answers: those made of files that stand still.
@@ -62,6 +64,7 @@ class Services:
     trials: Trials
     answers: AnswerCache = field(default_factory=AnswerCache)
     sparklines: Sparklines = field(default_factory=Sparklines)
+    hub: HubWatch = field(default_factory=HubWatch)
 
     def close(self) -> None:
         """End the threads and processes that belong to the dashboard."""

@@ -10,7 +10,7 @@ from flask import Flask, Response, render_template, request
 from jinja2 import TemplateError
 from werkzeug.exceptions import HTTPException
 
-from trainer.errors import TrainerError
+from trainer.errors import NoSuchRunError, TrainerError
 from webapp.context import services
 from webapp.errors import error_body, for_programs, http_error, internal_error, title_of
 from webapp.jsonio import json_answer
@@ -32,11 +32,23 @@ def _page(error: TrainerError) -> str:
     status = error.http_status
     try:
         return render_template(
-            "error.html", status=status, title=title_of(status), error=error, closest=_closest()
+            "error.html",
+            status=status,
+            title=title_of(status),
+            message=error.message,
+            hint=_hint(error),
+            closest=_closest(),
         )
     except TemplateError:
         log.exception("The error page cannot be rendered.")
         return plain_page(error, title=title_of(status))
+
+
+def _hint(error: TrainerError) -> str:
+    """Return what to do about an error in a browser; of a missing run, without the terminal."""
+    if isinstance(error, NoSuchRunError):
+        return "It may have been deleted, or belong to another workspace."
+    return error.hint
 
 
 def _closest() -> list[str]:

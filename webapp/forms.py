@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from trainer import config as configuration
-from trainer.annotating import check_annotations
+from trainer.annotating import check_annotations, split_tags
 from trainer.config import SECTIONS, SETTINGS, Config, Layer, Setting, model_shape
 from trainer.datasource import DATASET_NAMES, DatasetNameError, check_at_launch
 from trainer.errors import (
@@ -146,7 +146,7 @@ class RunForm:
     faults: tuple[Fault, ...] = ()
     refusal: TrainerError | None = None
     told: tuple[str, ...] = ()
-    """What was wrong with a pasted configuration and has no field to stand at."""
+    """What was wrong with a pasted configuration, of which nothing was taken over then."""
 
     def fields(self, keys: Iterable[str]) -> tuple[Field, ...]:
         """Return the fields of some settings with the faults that belong to them."""
@@ -240,20 +240,24 @@ def _checked(form: RunForm, beneath: Sequence[Layer] = ()) -> RunForm:
 def pasted(toml: str, form: RunForm) -> RunForm:
     """Fill a form from a configuration file: what it does not name has its default.
 
-    Names that are no settings stay out of the form and are told above it, each with the setting
-    that was probably meant.
-
-    Raises:
-        UsageError: it is not TOML.
+    A file with a mistake fills in nothing: the form stays as it was typed, and all that is wrong
+    with the file is told, names that are no settings with the one that was probably meant.
     """
-    values = configuration.read_text(toml, "the pasted configuration").values
+    if not toml.strip():
+        return replace(form, told=("There is nothing to read: choose a file, or paste its text.",))
+    try:
+        values = configuration.read_text(toml, "form", "This text").values
+    except UsageError as error:
+        return replace(form, told=(str(error),))
     known = {key: value for key, value in values.items() if key in SETTINGS}
     texts = {
         key: typed(_or_none(setting, known[key]) if key in known else setting.default)
         for key, setting in SETTINGS.items()
     }
-    told = tuple(f"{key} {configuration.unknown(key)}." for key in values.keys() - known.keys())
-    return replace(_checked(replace(form, texts=texts, config=None)), told=tuple(sorted(told)))
+    found = _checked(replace(form, texts=texts, parent=None, config=None, faults=()))
+    wrong = [f"{fault.key} {fault.problem}" for fault in found.faults]
+    wrong += [f"{key} {configuration.unknown(key)}" for key in values.keys() - known.keys()]
+    return replace(form, told=tuple(map(_ended, sorted(wrong)))) if wrong else found
 
 
 def _or_none(setting: Setting, value: Any) -> Any:
@@ -338,16 +342,10 @@ def number_range(setting: Setting) -> str:
     low, high = setting.minimum, setting.maximum
     if low is None or setting.kind not in ("int", "float"):
         return ""
-    start = f"{'Above' if setting.exclusive else 'From'} {_plain(low)}"
+    start = f"{'Above' if setting.exclusive else 'From'} {configuration.plain_number(low)}"
     if high is None:
         return f"{start}."
-    return f"{start}{', up' if setting.exclusive else ''} to {_plain(high)}."
-
-
-def _plain(value: float) -> str:
-    if value == 2**63 - 1:
-        return "2^63 - 1"
-    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+    return f"{start}{', up' if setting.exclusive else ''} to {configuration.plain_number(high)}."
 
 
 def typed(value: Any) -> str:
@@ -403,17 +401,16 @@ def _read_number(kind: str, text: str) -> int | float | str:
         return text
 
 
-def split_tags(text: str) -> tuple[str, ...]:
-    """Read tags that stand between commas; each counts once."""
-    return tuple(dict.fromkeys(tag for tag in (part.strip() for part in text.split(",")) if tag))
-
-
 def problems(faults: Iterable[Fault], key: str) -> Iterable[str]:
     """Word the faults of one setting as they stand beside its field."""
     for fault in faults:
         if fault.key == key:
-            text = fault.problem.removeprefix("= ")
-            yield text[:1].upper() + text[1:] + ("" if text.endswith((".", "?")) else ".")
+            text = fault.problem.removeprefix("= ").replace(configuration.OR_NULL, " (or empty)")
+            yield _ended(text[:1].upper() + text[1:])
+
+
+def _ended(words: str) -> str:
+    return words if words.endswith((".", "?")) else f"{words}."
 
 
 def _last(values: Mapping[str, Sequence[str]], name: str) -> str:

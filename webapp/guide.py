@@ -96,8 +96,9 @@ TERMS: dict[str, Term] = {
     "smoothing": Term(
         "Smoothing",
         "A running average over the points of a curve.",
-        "The thin line behind it is the curve as it was measured; the pale band shows the smallest "
-        "and largest value where several steps share a pixel.",
+        "The thin line behind it is the curve as it was measured, and so are the numbers above a "
+        "chart; the pale band shows the smallest and largest value where several steps share a "
+        "pixel.",
     ),
     "estimate": Term(
         "Foreseen time and memory",

@@ -14,6 +14,7 @@ from trainer.choosing import Choice, Device
 from trainer.config import Config, ModelShape, model_shape
 from trainer.foresight import workload
 from trainer.foresight.outlook import Foreseen, Outlook
+from trainer.notify.notification import URL_VARIABLE
 from webapp.forms import RunForm, short_of_preset
 from webapp.trials import Trial
 
@@ -55,7 +56,8 @@ class RunPlan:
     def command(self) -> tuple[str, ...]:
         """The arguments that start the same run from a terminal."""
         words = ["llm-trainer", "train"]
-        for option in configuration.command_options(short_of_preset(self.config)):
+        bare = configuration.bare_of_secrets(self.config)
+        for option in configuration.command_options(short_of_preset(bare)):
             words += ["--set", option]
         if self.name:
             words += ["--name", self.name]
@@ -72,7 +74,17 @@ class RunPlan:
 
     @property
     def toml(self) -> str:
-        return configuration.to_toml(self.config, comments=False)
+        return configuration.to_toml(configuration.bare_of_secrets(self.config), comments=False)
+
+    @property
+    def left_out(self) -> str:
+        """Say which secret is neither in the command nor in the file, and where it goes."""
+        if self.config.notify.url is None:
+            return ""
+        return (
+            "The webhook's address is left out here and in the file below: "
+            f"set {URL_VARIABLE}, or add notify.url yourself."
+        )
 
 
 def plan_of(form: RunForm) -> RunPlan | None:
@@ -184,12 +196,13 @@ def measured_lines(found: dict[str, Any]) -> tuple[Line, ...]:
     """Write what a trial on this machine has found; see :mod:`trainer.engine.estimate`."""
     on = f"tried out on {found['device_name']}"
     speed = formats.speed(found["tokens_per_second"])
+    training = formats.duration(found["tokens"] / found["tokens_per_second"])
     return (
         Line("Steps", f"{found['steps']:,}", f"{found['dataset']}, counted", True),
         Line(
             "Duration",
             f"about {formats.duration(found['estimated_seconds'])}",
-            f"{on}, at {speed}",
+            f"{on}: {training} of steps at {speed}, and evaluations, samples and saving",
             True,
         ),
         Line("Memory", f"about {formats.size(found['estimated_memory_bytes'])}", on, True),

@@ -10,12 +10,13 @@ from urllib.parse import urlencode
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import SECTIONS, SETTINGS, Config, Setting
-from trainer.queueing import place_words
+from trainer.foresight.outlook import foreseen_rest
 from trainer.runs import Run, phase_words, progress_percent, status_word, warning
 from trainer.store.checkpoints import Checkpoint
-from trainer.store.records import ACTIVE, State
+from trainer.store.records import ACTIVE, State, Status
 from trainer.store.truth import NOTHING_SAVED
 from webapp.guide import short
+from webapp.planning import seconds_words
 
 Tone = Literal["quiet", "busy", "active", "good", "warning", "bad"]
 
@@ -101,8 +102,7 @@ def start_words(run: Run, started: str) -> str:
     """Confirm that a run was launched: it has started, or it waits."""
     if run.state.queue is None:
         return started
-    place = place_words(run.state.queue)
-    return f"The run is queued, {place}. It starts by itself when its turn comes."
+    return "The run is queued: it starts by itself when its turn comes."
 
 
 def stop_words(run: Run) -> str:
@@ -140,13 +140,14 @@ def _cause(run: Run) -> tuple[str, str] | None:
         return f"no word for {formats.duration(silent)}", formats.silence(silent)
     if run.active or error is None or error.kind == "store":
         return None
-    return short_cause(error.message), f"{error.message} {error.hint}".strip()
+    return _short_cause(run.status, error.message), f"{error.message} {error.hint}".strip()
 
 
-def short_cause(message: str) -> str:
-    """Return the part of an error's message that tells why, for a narrow place."""
+def _short_cause(status: Status, message: str) -> str:
+    """Return how an error's message begins; of an interruption, why the process is gone."""
     first = message.splitlines()[0] if message else ""
-    return first.rpartition(": ")[2].rstrip(".")
+    told = first.rpartition(": ")[2] if status == "interrupted" else first
+    return told.rstrip(".")
 
 
 def _present_phase(run: Run) -> tuple[str, str] | None:
@@ -167,6 +168,25 @@ def next_step(run: Run, checkpoints: Sequence[Checkpoint]) -> str:
         return "Generate text with it, or resume with more epochs."
     newest = checkpoints[0]
     return f"Resume to go on from {newest.name}.pt (step {newest.step:,})."
+
+
+def first_checkpoint_words(config: Config | None) -> str:
+    """Say of a run that has saved nothing yet when it will."""
+    if config is None:
+        return "None yet."
+    evaluated, minutes = config.evaluation.every_steps, config.checkpoint.every_minutes
+    steps = [step for step in (evaluated, config.checkpoint.every_steps) if step]
+    moments = []
+    if steps:
+        first = min(steps)
+        moments.append(f"at step {first:,}" + (" (evaluation)" if first == evaluated else ""))
+    if minutes:
+        moments.append(f"after {minutes:g} min")
+    moments.append("at the end of the first epoch")
+    return (
+        f"None yet. The first is saved {', '.join(moments)} or when the run is stopped, "
+        "whichever comes first."
+    )
 
 
 def hint_words(state: State) -> str:
@@ -544,14 +564,19 @@ def resume_sentence(
     if steps <= 0:
         return f"{start}, where training is already complete: add epochs."
     sentence = f"{start} and trains {steps:,} more steps, to step {target:,}"
-    seconds = _seconds_for(state, config, steps)
-    sentence += f": about {formats.duration(seconds)} at the last speed." if seconds else "."
-    if more_epochs and config.training.max_steps is not None:
-        added = target - (state.total_steps or 0)
-        sentence += f" This adds {added:,} steps: the run was limited by max_steps."
+    time = foreseen_rest(steps, state.step or 0, state.elapsed_seconds or 0.0)
+    sentence += f": {seconds_words(time)}, {time.basis}." if time.known else "."
+    if more_epochs and (share := _share_planned(state, config)) is not None:
+        passes = share + more_epochs
+        sentence += f" That is {passes:.3g} passes over the text in all, not {epochs}."
     dropped = (state.step or 0) - checkpoint.step
     if dropped > 0:
         sentence += f" The curve after step {checkpoint.step:,} is drawn anew."
+    if more_epochs and _rate_has_fallen(state, config):
+        sentence += (
+            " The learning rate warms up again from where it stood: the loss rises for a while "
+            "before it falls."
+        )
     return sentence
 
 
@@ -561,10 +586,28 @@ def _target_step(state: State, more_epochs: int) -> int | None:
     return state.total_steps + more_epochs * state.steps_per_epoch
 
 
-def _seconds_for(state: State, config: Config, steps: int) -> float | None:
-    training = config.training
-    tokens = steps * training.batch_size * training.seq_length * training.grad_accum_steps
-    return tokens / state.tokens_per_second if state.tokens_per_second else None
+def _share_planned(state: State, config: Config) -> float | None:
+    """Return how many passes were planned where max_steps had cut them short, else None."""
+    if not state.total_steps or not state.steps_per_epoch:
+        return None
+    share = state.total_steps / state.steps_per_epoch
+    return share if share < (state.epochs or config.training.epochs) else None
+
+
+def _rate_has_fallen(state: State, config: Config) -> bool:
+    return state.learning_rate is None or state.learning_rate < config.training.learning_rate
+
+
+def plan_to_extend(state: State, config: Config) -> str:
+    """Say what added epochs are added to: the planned epochs, or where max_steps ended them."""
+    epochs = formats.plural(state.epochs or config.training.epochs, "epoch")
+    share = _share_planned(state, config)
+    if share is None:
+        return f"Added to the plan of {epochs}."
+    return (
+        f"Added to step {state.total_steps:,}, where max_steps ends the plan of {epochs} "
+        f"after {share:.2g}."
+    )
 
 
 # ---------------------------------------------------------------------- the playground

@@ -1,14 +1,15 @@
 // One chart: a uPlot drawing with smoothing, a band of extremes, marks and a readout; by pointer and
 // by keyboard; as a picture, a file and a table.
 
-import { axisLabels, axisWidth, powerLabel, X_STEPS } from "./axes.js";
+import { axisLabels, axisWidth, labelSpace, logarithmicSplits, powerLabel, X_STEPS } from "./axes.js";
 import { legendEntry, tableOf } from "./chartparts.js";
-import { countsWords, csvText, summary, tableRows } from "./describing.js";
+import { countsWords, csvText, fileName, summary, tableRows } from "./describing.js";
 import { count } from "./formats.js";
 import { aboveZero, layers, ROWS } from "./layers.js";
 import { drawMark, legend as legendOf, marksNear } from "./marks.js";
 import { color } from "./palette.js";
 import { pictureOf, saveCanvas, saveText } from "./picture.js";
+import { firstAbove } from "./series.js";
 import { KEY_ZOOM, panned, zoomed } from "./viewport.js";
 
 const uPlot = window.uPlot;
@@ -185,13 +186,15 @@ export class Chart {
   }
 
   xAxis() {
-    const steps = this.view.logarithmicAcross ? null : X_STEPS[this.view.axis];
+    const { axis, logarithmicAcross } = this.view;
+    const steps = X_STEPS[axis];
     return {
       ...this.axisLook(),
-      size: 26,
+      size: 20,
       gap: 4,
-      space: 64,
+      space: (u, i, low, high, pixels) => labelSpace(axis, pixels),
       ...(steps && { incrs: steps }),
+      ...(logarithmicAcross && { splits: (u, i, low, high) => logarithmicSplits(axis, [low, high], u.bbox.width / devicePixelRatio), filter: (u, splits) => splits }),
       values: (u, splits) => splits.map((split) => (split == null ? "" : this.view.axisWords(split))),
     };
   }
@@ -217,12 +220,12 @@ export class Chart {
   }
 
   marks() {
-    return (this.options.marks?.() ?? []).filter((mark) => this.view.place(mark.step) != null);
+    return (this.options.marks?.() ?? []).filter((mark) => this.view.place(mark) != null);
   }
 
   drawMarks(plot) {
     for (const mark of this.marks()) {
-      const x = this.view.place(mark.step);
+      const x = this.view.place(mark);
       if (x >= plot.scales.x.min && x <= plot.scales.x.max) drawMark(plot, Math.round(plot.valToPos(x, "x", true)), mark);
     }
   }
@@ -332,24 +335,31 @@ export class Chart {
 
   // ------------------------------------------------------------------ telling
 
-  // The values under the cursor, or the newest ones.
+  // The values as measured under the cursor, or the newest ones in view.
   readOut() {
     const { idx } = this.plot.cursor;
-    this.curves.forEach((curve, i) => {
-      const value = lastKnown(this.plot.data[ROWS * (i + 1)], idx ?? this.plot.data[0].length - 1);
-      write(this.legend[i], curve.format(value));
-    });
-    const told = idx == null ? [] : [this.view.placeWords(this.plot.data[0][idx]), this.measured(idx), ...this.marksAt()];
+    this.curves.forEach((curve, i) => write(this.legend[i], curve.format(lastKnown(this.measured(i), idx ?? this.newestInView()))));
+    const told = idx == null ? [] : [this.view.placeWords(this.plot.data[0][idx]), this.smoothedWords(idx), ...this.marksAt()];
     write(this.placeNode, told.filter(Boolean).join(" · "));
   }
 
-  measured(index) {
-    const value = this.plot.data[3][index];
-    return value == null ? "" : `measured ${this.curves[0].format(value)}`;
+  newestInView() {
+    const [xs] = this.plot.data;
+    return (this.view.zoom ? firstAbove(xs, this.view.zoom[1]) : xs.length) - 1;
+  }
+
+  // The row of a curve that is not smoothed; without smoothing there is but one.
+  measured(i) {
+    return this.plot.data[ROWS * (i + 1) - (this.drawn[i].beta ? 1 : 0)];
+  }
+
+  smoothedWords(index) {
+    const value = this.drawn[0].beta ? this.plot.data[ROWS][index] : null;
+    return value == null ? "" : `smoothed ${this.curves[0].format(value)}`;
   }
 
   marksAt() {
-    const positionOf = (mark) => this.plot.valToPos(this.view.place(mark.step), "x");
+    const positionOf = (mark) => this.plot.valToPos(this.view.place(mark), "x");
     return marksNear(this.marks(), this.plot.cursor.left, positionOf);
   }
 
@@ -357,8 +367,9 @@ export class Chart {
     if (this.plot && this.plot.cursor.idx == null) this.readOut();
     write(this.countsNode, this.counts());
     write(this.marksNode, legendOf(this.marks()));
-    if (Date.now() - this.describedAt < DESCRIBED_EVERY_MS) return;
-    this.describedAt = Date.now();
+    const part = `${this.view.axis} ${this.view.zoom}`;
+    if (this.describedPart === part && Date.now() - this.describedAt < DESCRIBED_EVERY_MS) return;
+    Object.assign(this, { describedAt: Date.now(), describedPart: part });
     this.plotNode.setAttribute("aria-label", this.describe());
     if (this.tableNode && !this.tableNode.hidden) this.fillTable();
   }
@@ -399,19 +410,21 @@ export class Chart {
 
   fillTable() {
     const head = [this.view.axisName(), ...this.curves.map(({ label }) => label)];
-    const rows = tableRows(this.drawn).map(({ x, values }) => [this.view.placeWords(x), ...values.map((value, i) => this.curves[i].format(value))]);
+    const curves = this.drawn.map((columns, i) => ({ ...columns, points: this.curves[i].points }));
+    const cells = (values) => values.map((value, i) => (value == null ? "" : this.curves[i].format(value)));
+    const rows = tableRows(this.view.axis, curves, this.view.zoom).map(({ x, values }) => [this.view.exactWords(x), ...cells(values)]);
     this.tableNode.replaceChildren(tableOf(head, rows));
   }
 
   // ------------------------------------------------------------------ to keep
 
   fileName(ending) {
-    return `${this.view.name} ${this.title.toLowerCase()}.${ending}`;
+    return fileName(`${this.view.name} ${this.title.toLowerCase()}`, this.view.axis, this.view.zoom, ending);
   }
 
   savePicture() {
     if (!this.plot) return;
-    const legend = this.curves.map((curve, i) => ({ words: `${curve.label} ${this.legend[i].textContent}`, token: curve.token }));
+    const legend = this.curves.map((curve, i) => ({ words: `${curve.label} ${this.legend[i].textContent}`, token: curve.token, dash: curve.dash }));
     const names = { xName: this.view.axisName(), yName: this.options.unit ?? this.title };
     saveCanvas(pictureOf(this.plot, { title: `${this.title} · ${this.view.name}`, legend, ...names }), this.fileName("png"));
   }

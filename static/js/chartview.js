@@ -1,7 +1,7 @@
 // What all charts of a page share: axis, smoothing, zoom, other runs laid over, kept in the address
 // so that a reload, the back button and a shared link show the same.
 
-import { count, duration, fixed, grouped } from "./formats.js";
+import { clock, count, duration, fixed, grouped } from "./formats.js";
 import { onAction } from "./shortcuts.js";
 import { KEY_ZOOM } from "./viewport.js";
 
@@ -65,9 +65,15 @@ export class ChartView {
     return PLACE_WORDS[this.axis](value);
   }
 
-  // Where a step lies on the axis.
-  place(step) {
-    return this.axis === "step" ? step : this.translate(step, "step", this.axis);
+  // In a table two places are told apart to the second.
+  exactWords(value) {
+    return this.axis === "time" ? clock(value) : this.placeWords(value);
+  }
+
+  // Where a mark lies on the axis: where it was measured, or else where its step lies.
+  place({ step, at }) {
+    if (this.axis === "step") return step;
+    return at?.[this.axis] ?? this.translate(step, "step", this.axis);
   }
 
   // ------------------------------------------------------------------ the address
@@ -108,6 +114,12 @@ export class ChartView {
     address.searchParams.delete("overlay");
     for (const runId of this.overlaid) address.searchParams.append("overlay", runId);
     history.replaceState(history.state, "", address);
+  }
+
+  // As it stands in the address.
+  query() {
+    this.writeNow();
+    return location.search.slice(1);
   }
 
   // ------------------------------------------------------------------ the tools

@@ -3,9 +3,8 @@
 
 import { Chart } from "./chart.js";
 import { ChartView } from "./chartview.js";
-import { learningRate, loss, perplexity } from "./formats.js";
+import { count, learningRate, loss, perplexity } from "./formats.js";
 import { watchRun, watchRuns } from "./live.js";
-import { RUN_TOKENS } from "./overlay.js";
 import { RunCurves } from "./runcurves.js";
 
 // Together no more points than one chart can draw at leisure.
@@ -14,13 +13,14 @@ const POINTS_A_RUN = 1500;
 const MOST_WATCHED = 16;
 const TABLES_AFTER_MS = 2000;
 // Past eight runs the colours come round again with other dashes; the names tell them apart too.
+const RUN_TOKENS = ["train", "validation", "violet", "teal", "pink", "green", "gold", "red"];
 const DASHES = [undefined, [8, 4], [2, 3]];
 const FADED = "--chart-grid";
 const SERIES = {
   val_loss: { points: true, format: loss },
   train_loss: { smooth: true, format: loss },
-  val_word_perplexity: { points: true, format: perplexity },
-  learning_rate: { format: learningRate },
+  val_word_perplexity: { points: true, format: perplexity, axisFormat: count },
+  learning_rate: { format: learningRate, axisFormat: learningRate },
 };
 const LOGARITHMIC = new Set(["val_loss", "train_loss", "val_word_perplexity"]);
 const ACTIVE = new Set(["queued", "preparing", "running", "stopping"]);
@@ -77,6 +77,7 @@ class ComparePage {
   chart(element) {
     const { series } = element.dataset;
     const chart = this.view.add(new Chart(element, this.curvesOf(series), this.view, {
+      axisFormat: SERIES[series].axisFormat,
       canBeLogarithmic: LOGARITHMIC.has(series),
       named: true,
       waitingWords: () => (this.runs.some(({ shown }) => shown) ? "None of these runs has a point yet" : "All runs are hidden"),

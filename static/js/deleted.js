@@ -1,4 +1,4 @@
-// The deleted runs: all of them at one click, and how many are chosen.
+// The deleted runs: all of them at one click, how many are chosen, and buttons that need a choice.
 
 import { plural } from "./formats.js";
 
@@ -15,6 +15,7 @@ function tell() {
   const chosen = boxes().filter((box) => box.checked).length;
   all.checked = chosen === boxes().length;
   all.indeterminate = chosen > 0 && !all.checked;
+  for (const button of form.querySelectorAll("[name=action]")) button.disabled = !chosen;
   words.textContent = chosen ? `${plural(chosen, "run")} selected` : untouched;
 }
 

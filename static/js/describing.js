@@ -1,6 +1,9 @@
 // A chart in words, as a table and as a file: pure functions of what it draws.
 // A drawn curve: { label, format(value), x, value, min, max, smooth } with as many of each as points.
 
+import { roundStep } from "./axes.js";
+import { firstAbove } from "./series.js";
+
 const LEVEL_SHARE = 0.01;
 const TABLE_ROWS = 24;
 
@@ -40,24 +43,39 @@ function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-// So many places along the axis, evenly spread over the points, the first and the last among them.
-export function tableRows(curves, most = TABLE_ROWS) {
-  const places = [...new Set(curves.flatMap(({ x }) => x))].sort((a, b) => a - b);
-  const count = Math.min(most, places.length);
-  const chosen = Array.from({ length: count }, (_, i) => places[count < 2 ? 0 : Math.round((i * (places.length - 1)) / (count - 1))]);
-  return chosen.map((x) => ({ x, values: curves.map((curve) => valueAt(curve, x)) }));
+// What is drawn between two places of the axis: every evaluation at its own place, and about so many
+// round places of the other curves, the first and the last among them. Evaluations are too many to
+// show each when they alone are more than that.
+export function tableRows(axis, curves, range = null, most = TABLE_ROWS) {
+  const [from, to] = range ?? [-Infinity, Infinity];
+  const placesOf = (some) => [...new Set(some.flatMap(({ x }) => x))].filter((x) => x >= from && x <= to).sort((a, b) => a - b);
+  const measured = spread(axis, placesOf(curves.filter(({ points }) => points)), most);
+  const drawn = spread(axis, placesOf(curves.filter(({ points }) => !points)), most);
+  const places = [...new Set([...measured, ...drawn])].sort((a, b) => a - b);
+  return places.map((x) => ({ x, values: curves.map((curve) => valueAt(curve, x)) }));
 }
 
-// The point at a place, or the one before it.
-function valueAt({ x, value }, place) {
-  let low = 0;
-  let high = x.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (x[middle] <= place) low = middle + 1;
-    else high = middle;
-  }
-  return low ? value[low - 1] : null;
+// The first place, the last one, and those next to round ones between.
+function spread(axis, places, most) {
+  if (places.length <= most) return places;
+  const [first, last] = [places[0], places.at(-1)];
+  const step = roundStep(axis, (last - first) / (most - 2));
+  const chosen = [first];
+  for (let round = (Math.floor(first / step) + 1) * step; round < last; round += step) chosen.push(nearest(places, round));
+  return [...chosen, last];
+}
+
+function nearest(places, place) {
+  const above = firstAbove(places, place);
+  return place - places[above - 1] <= places[above] - place ? places[above - 1] : places[above];
+}
+
+// What was measured at a place. A point of a curve that is drawn with fewer points than there are
+// stands for those before it; an evaluation stands for itself.
+function valueAt({ x, value, points }, place) {
+  const last = firstAbove(x, place) - 1;
+  if (x[last] === place) return value[last];
+  return points || last < 0 ? null : value[last + 1] ?? null;
 }
 
 // One line a point: what is drawn, between the ends of the axis that are in view.
@@ -67,6 +85,12 @@ export function csvText(axis, curves, [from, to] = [-Infinity, Infinity]) {
     return [[quoted(label), place, value[i], min[i], max[i], smooth ? smooth[i] : ""].join(",")];
   }));
   return `${["curve", axis, "value", "smallest", "largest", "smoothed"].join(",")}\n${lines.map((line) => `${line}\n`).join("")}`;
+}
+
+// What a chart is kept as; a part of it says which: "fox loss step 100-900.csv".
+export function fileName(words, axis, range, ending) {
+  const ends = range?.map((place) => String(Number(place.toPrecision(4))));
+  return `${words}${ends ? ` ${axis} ${ends.join("-")}${axis === "time" ? " s" : ""}` : ""}.${ending}`;
 }
 
 // A cell that a spreadsheet would take for a formula is kept a text.

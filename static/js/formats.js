@@ -1,6 +1,7 @@
 // Numbers as people say them: the same rules as trainer/formats.py, held together by one shared test.
 
 export const ABSENT = "–";
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 
 // Ties go to the even digit, as Python rounds; toFixed alone would round them up.
 function fixed(value, digits) {
@@ -30,6 +31,12 @@ function general(value, digits) {
   return bare(fixed(value, digits - 1 - power));
 }
 
+// So many significant digits, zeros too: figures in a column keep their width.
+function significant(value, digits) {
+  const power = Number(value.toExponential(digits - 1).split("e")[1]);
+  return fixed(value, Math.max(0, digits - 1 - power));
+}
+
 export function count(number) {
   if (number == null) return ABSENT;
   const size = Math.abs(number);
@@ -46,7 +53,7 @@ export function loss(value) {
 export function perplexity(value) {
   if (value == null) return ABSENT;
   if (value >= 99_999.5) return count(value);
-  return value >= 999.5 ? grouped(value) : general(value, 4);
+  return value >= 999.5 ? grouped(value) : significant(value, 4);
 }
 
 export function learningRate(value) {
@@ -80,6 +87,13 @@ function pair(amount, factor, unit, smaller) {
   const rest = amount % factor;
   const large = `${Math.floor(amount / factor)} ${unit}`;
   return rest && smaller ? `${large} ${rest} ${smaller}` : large;
+}
+
+// Hours, minutes and seconds, for columns of times.
+export function clock(seconds) {
+  const whole = Number(fixed(seconds, 0));
+  const digits = (amount) => String(amount % 60).padStart(2, "0");
+  return `${Math.floor(whole / 3600)}:${digits(Math.floor(whole / 60))}:${digits(whole)}`;
 }
 
 export function timeLeft(seconds) {
@@ -130,7 +144,9 @@ export function age(stamp, at = Date.now()) {
   for (const [limit, factor, unit] of [[60, 1, "s"], [3600, 60, "min"], [86_400, 3600, "h"]]) {
     if (seconds < limit) return `${Math.floor(seconds / factor)} ${unit} ago`;
   }
-  return `${Math.floor(seconds / 86_400)} d ago`;
+  if (seconds < 30 * 86_400) return `${Math.floor(seconds / 86_400)} d ago`;
+  const then = new Date(stamp);
+  return `${then.getUTCDate()} ${MONTHS[then.getUTCMonth()]} ${then.getUTCFullYear()}`;
 }
 
 export function percent(part, whole) {

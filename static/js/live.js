@@ -2,6 +2,7 @@
 
 import { io } from "../vendor/socket.io.esm.min.js";
 import { duration } from "./formats.js";
+import { holdForms } from "./holding.js";
 
 const GONE_AFTER_MS = 4000;
 const HIDDEN_AFTER_MS = 5000;
@@ -53,6 +54,7 @@ function show() {
     mark.dataset.state = now;
     document.body.dataset.connection = now;
     outage.hidden = now !== "gone";
+    holdForms(now === "gone");
   }
   // The state is announced when it changes; its age, which changes every second, is only seen.
   const node = mark.querySelector("[data-connection-words]");

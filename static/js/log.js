@@ -60,7 +60,7 @@ export class Log {
   addFound(lines) {
     const [text, level] = [this.search.value.toLowerCase(), this.level.value];
     const fitting = lines.filter((line) => line.toLowerCase().includes(text) && hasLevel(line, level));
-    this.box.append(...fitting.map((line) => lineNode(line)));
+    this.box.append(...fitting.map((line) => lineNode(line, "span", text)));
   }
 
   // ------------------------------------------------------------------ reading on
@@ -166,7 +166,7 @@ export class Log {
   showFound() {
     const { matches, next, searched_from: from, size: whole } = this.found;
     this.show("found");
-    this.box.replaceChildren(...matches.map(matchNode));
+    this.box.replaceChildren(...matches.map((match) => matchNode(match, this.search.value)));
     const searched = next == null ? "the whole log" : `${size(whole - from)} of ${size(whole)}`;
     this.words.textContent = `${matches.length ? plural(matches.length, "line") : "Nothing"} found; searched ${searched}`;
     this.more.hidden = next == null;
@@ -238,20 +238,42 @@ function block(lines, start, end) {
   return node;
 }
 
-function lineNode(line, tag = "span") {
+function lineNode(line, tag = "span", sought = "") {
   const node = document.createElement(tag);
   node.className = "log-line";
   node.dataset.level = levelOf(line);
-  node.textContent = line;
+  node.append(...parts(line, sought).map(([text, found]) => (found ? marked(text) : text)));
   return node;
 }
 
-function matchNode({ line, start, end, text }) {
-  const node = lineNode(text, "button");
+function marked(text) {
+  const mark = document.createElement("mark");
+  mark.textContent = text;
+  return mark;
+}
+
+function matchNode({ line, start, end, text }, sought) {
+  const node = lineNode(text, "button", sought);
   node.type = "button";
   node.title = "Show what stands around it";
   Object.assign(node.dataset, { start, end, ...(line != null && { line }) });
   return node;
+}
+
+// A line cut where it says what was sought, in any case: [text, whether it is that].
+export function parts(line, sought) {
+  const [text, wanted] = [line.toLowerCase(), sought.toLowerCase()];
+  // A letter may change its length with its case; then no place in one is a place in the other.
+  if (!wanted || text.length !== line.length) return [[line, false]];
+  const cut = [];
+  let from = 0;
+  for (let at = text.indexOf(wanted); at >= 0; at = text.indexOf(wanted, from)) {
+    if (at > from) cut.push([line.slice(from, at), false]);
+    from = at + wanted.length;
+    cut.push([line.slice(at, from), true]);
+  }
+  if (from < line.length) cut.push([line.slice(from), false]);
+  return cut;
 }
 
 function hasLevel(line, level) {

@@ -48,6 +48,7 @@ export class RunMessages {
     const error = document.getElementById("error");
     write(error.querySelector("[data-error=message]"), run.error?.message ?? "");
     write(error.querySelector("[data-error=hint]"), hintWords(run));
+    show(error.querySelector("[data-error=data]"), run.error?.kind === "data");
     error.dataset.tone = run.status === "interrupted" ? "warning" : "bad";
     show(error, Boolean(run.error));
     this.add("warning", run.warnings, this.box.querySelector("[data-told=notice]"));

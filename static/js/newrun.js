@@ -71,7 +71,18 @@ settings.forEach(mark);
 // ------------------------------------------------------------------ finding a setting
 
 const texts = new Map(settings.map((setting) => [setting, `${setting.dataset.setting} ${setting.textContent}`.toLowerCase()]));
-const folds = new Map([...form.querySelectorAll("[data-fold]")].map((fold) => [fold, fold.open]));
+const folds = new Map([...form.querySelectorAll("[data-fold]")].map((fold) => [fold, { open: fold.open, note: noteOf(fold).textContent }]));
+
+function noteOf(fold) {
+  return fold.querySelector(".fold-note");
+}
+
+// While something is sought, a fold is open and says how many of its settings are shown.
+function showFold(fold, before, seeking) {
+  const inside = [...fold.querySelectorAll("[data-setting]")];
+  fold.open = seeking || before.open;
+  noteOf(fold).textContent = seeking ? `${inside.filter((setting) => !setting.hidden).length} of ${inside.length} shown` : before.note;
+}
 
 function findSettings() {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -84,7 +95,7 @@ function findSettings() {
   for (const group of form.querySelectorAll(".form-section, [data-fold]")) {
     group.hidden = words.length > 0 && !group.querySelector("[data-setting]:not([hidden])");
   }
-  for (const [fold, wasOpen] of folds) fold.open = words.length > 0 || wasOpen;
+  for (const [fold, before] of folds) showFold(fold, before, words.length > 0);
   found.textContent = words.length ? plural(count, "setting") : "";
 }
 
@@ -113,5 +124,5 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   goTo(id);
 });
-const first = document.querySelector(".field-error");
+const first = document.querySelector(".field-error")?.closest("[id$='-error']");
 if (first) goTo(first.id.replace(/-error$/, ""));

@@ -47,7 +47,7 @@ export function bindNotifyButton(button) {
   const show = () => {
     button.setAttribute("aria-pressed", String(isOn()));
     const denied = Notification.permission === "denied";
-    words.textContent = denied ? "Notifications are blocked in this browser" : "Notify me when it ends";
+    words.textContent = denied ? "Notifications are blocked: allow them in the browser’s settings" : "Notify me when it ends";
     button.setAttribute("aria-disabled", String(denied));
   };
   button.hidden = false;

@@ -3,11 +3,9 @@
 import { swatch } from "./chartparts.js";
 import { plural } from "./formats.js";
 import { watchRun } from "./live.js";
+import { overlayDash, overlayToken } from "./runcharts.js";
 import { fetchJson, RunCurves } from "./runcurves.js";
 
-export const RUN_TOKENS = ["train", "validation", "violet", "teal", "pink", "green", "gold", "red"];
-// The first two colours belong to the page's own run.
-const OVERLAY_TOKENS = RUN_TOKENS.slice(2);
 const MOST_OVERLAID = 6;
 const MOST_LISTED = 30;
 const SEARCH_AFTER_MS = 200;
@@ -81,8 +79,8 @@ export class Overlay {
   async add(runId, title) {
     if (this.has(runId)) return;
     const curves = new RunCurves(runId, this.points, () => this.view.refresh());
-    const token = OVERLAY_TOKENS.find((one) => !this.runs.some((run) => run.token === `--curve-${one}`));
-    const run = { runId, title, curves, token: `--curve-${token}`, stop: () => {} };
+    const token = overlayToken(this.runs.map((run) => run.token));
+    const run = { runId, title, curves, token, stop: () => {} };
     this.runs.push(run);
     await curves.load(SERIES);
     if (!this.has(runId)) return;
@@ -129,7 +127,7 @@ export class Overlay {
       token,
       columns: (axis) => curves.drawn(curve.series, axis),
       counts: () => curves.counts(curve.series),
-      dash: curve.points ? [6, 4] : undefined,
+      dash: overlayDash(curve, token),
     }));
   }
 }

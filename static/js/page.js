@@ -3,6 +3,7 @@
 import { announce, announceMessages } from "./announcer.js";
 import { keepAges } from "./binding.js";
 import { copy } from "./clipboard.js";
+import { keepFlashes } from "./flashes.js";
 import { keepMenus } from "./menus.js";
 import { onAction, listen } from "./shortcuts.js";
 import { keepTheme, switchTheme } from "./themes.js";
@@ -12,9 +13,10 @@ onAction("help", () => document.getElementById("shortcuts").showModal());
 onAction("runs", () => { location.href = "/"; });
 onAction("new", () => { location.href = "/runs/new"; });
 onAction("playground", () => { location.href = "/playground"; });
-// Menus hear Escape first: it closes one before it means anything else.
+// Menus hear Escape first: it closes one before it means anything else. Messages hear it last.
 keepMenus();
 listen();
+keepFlashes();
 keepTheme();
 keepAges(document);
 announceMessages();

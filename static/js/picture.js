@@ -5,48 +5,93 @@ import { color } from "./palette.js";
 const HEAD = 34;
 const FOOT = 26;
 const SIDE = 12;
+const LINE = 18;
+const STROKE = 20;
+const GAP = 6;
+const APART = 16;
 
-// What stands in a picture: { title, legend: [{ words, token }], xName, yName }.
+// What stands in a picture: { title, legend: [{ words, token, dash }], xName, yName }.
 export function pictureOf(plot, { title, legend, xName, yName }) {
   const source = plot.ctx.canvas;
   const scale = source.width / plot.width;
   const canvas = document.createElement("canvas");
   canvas.width = source.width + 2 * SIDE * scale;
-  canvas.height = source.height + (2 * HEAD + FOOT) * scale;
   const context = canvas.getContext("2d");
+  const widths = legend.map(({ words }) => textWidth(context, words) + STROKE + GAP);
+  const lines = legendLines(widths, plot.width - 2 * SIDE);
+  const head = 2 * HEAD + (lines.length - 1) * LINE;
+  canvas.height = source.height + (head + FOOT) * scale;
   context.scale(scale, scale);
   context.fillStyle = color("--surface");
   context.fillRect(0, 0, canvas.width, canvas.height);
   const pen = new Pen(context, canvas.width / scale, canvas.height / scale);
   pen.write(title, SIDE, HEAD / 2 + 2, { weight: 600, size: 13 });
-  pen.writeLegend(legend);
-  pen.write(yName, SIDE, HEAD * 1.75, { token: "--text-faint" });
+  pen.writeLegend(lines.map((line) => line.map((i) => ({ ...legend[i], width: widths[i] }))));
+  pen.write(yName, SIDE, head - HEAD / 4, { token: "--text-faint" });
   pen.write(xName, pen.width - SIDE, pen.height - FOOT / 2, { token: "--text-faint", align: "right" });
-  context.drawImage(source, SIDE, 2 * HEAD, plot.width, plot.height);
+  context.drawImage(source, SIDE, head, plot.width, plot.height);
   return canvas;
+}
+
+// Which entries of a legend stand on a line together; an entry wider than the room has its own.
+export function legendLines(widths, room) {
+  const lines = [[]];
+  let taken = 0;
+  widths.forEach((width, i) => {
+    if (taken && taken + width > room) {
+      lines.push([]);
+      taken = 0;
+    }
+    lines.at(-1).push(i);
+    taken += width + APART;
+  });
+  return lines;
+}
+
+function fontOf(weight, size) {
+  return `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+}
+
+function textWidth(context, words) {
+  context.font = fontOf(400, 11);
+  return context.measureText(words).width;
 }
 
 class Pen {
   constructor(context, width, height) {
     Object.assign(this, { context, width, height });
-    this.family = getComputedStyle(document.body).fontFamily;
     context.textBaseline = "middle";
   }
 
   write(words, x, y, { weight = 400, size = 11, token = "--text", align = "left" } = {}) {
-    this.context.font = `${weight} ${size}px ${this.family}`;
+    this.context.font = fontOf(weight, size);
     this.context.fillStyle = color(token);
     this.context.textAlign = align;
     this.context.fillText(words, x, y, this.width - 2 * SIDE);
-    return this.context.measureText(words).width;
   }
 
-  // From the right, on the line of the axis' name.
-  writeLegend(legend) {
-    let right = this.width - SIDE;
-    for (const { words, token } of legend.toReversed()) {
-      right -= this.write(words, right, HEAD * 1.25, { token, align: "right" }) + 16;
-    }
+  // Line by line under the title, each entry behind a stroke as its curve has it.
+  writeLegend(lines) {
+    lines.forEach((entries, line) => {
+      let x = SIDE;
+      for (const { words, token, dash, width } of entries) {
+        const y = HEAD * 1.15 + line * LINE;
+        this.stroke(x, y, token, dash ?? []);
+        this.write(words, x + STROKE + GAP, y);
+        x += width + APART;
+      }
+    });
+  }
+
+  stroke(x, y, token, dash) {
+    const { context } = this;
+    context.strokeStyle = color(token);
+    context.lineWidth = 2;
+    context.setLineDash(dash);
+    context.beginPath();
+    context.moveTo(x, y);
+    context.lineTo(x + STROKE, y);
+    context.stroke();
   }
 }
 

@@ -1,7 +1,7 @@
 // The playground: text that streams as it is written, from up to four checkpoints on one prompt.
 
 import { copy } from "./clipboard.js";
-import { age, fixed } from "./formats.js";
+import { age, speed } from "./formats.js";
 import { socket } from "./live.js";
 import { clipped } from "./prompts.js";
 import { onAction } from "./shortcuts.js";
@@ -120,12 +120,12 @@ class Lane {
     this.report.textContent = `Writing … ${tokens} tokens`;
   }
 
-  done({ text, tokens, tokens_per_second: speed, seed, finish_reason: reason }) {
+  done({ text, tokens, tokens_per_second: pace, seed, finish_reason: reason }) {
     // The whole text replaces the pieces: nothing that streamed can have been lost.
     if (text !== this.text) this.written.textContent = text;
     this.text = text;
-    const pace = speed == null ? "" : ` · ${fixed(speed, speed < 10 ? 1 : 0)} tok/s`;
-    this.setState("done", `${tokens} tokens${pace} · seed ${seed} · ${FINISHED[reason] ?? reason}`);
+    const words = pace == null ? "" : ` · ${speed(pace)}`;
+    this.setState("done", `${tokens} tokens${words} · seed ${seed} · ${FINISHED[reason] ?? reason}`);
     remember({ prompt: this.prompt, text, model: this.model.value, seed, settings: this.asked, at: new Date().toISOString() });
   }
 
@@ -239,7 +239,7 @@ function historyNode(entry) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button button-quiet button-small";
-  button.textContent = "Take up";
+  button.textContent = "Bring back";
   button.title = "The same model, prompt, settings and seed";
   button.addEventListener("click", () => takeUp(entry));
   const text = document.createElement("span");

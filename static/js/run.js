@@ -4,6 +4,7 @@ import { patch, show, toneOf, write } from "./binding.js";
 import { Chart } from "./chart.js";
 import { ChartView } from "./chartview.js";
 import { Details } from "./details.js";
+import { moveOn } from "./flashes.js";
 import { age, countdown, paused, silence } from "./formats.js";
 import { watchRun, watchRuns } from "./live.js";
 import { Log } from "./log.js";
@@ -115,6 +116,7 @@ const handlers = {
     document.getElementById("progress").dataset.tone = toneOf(run.status);
     tab.show(run);
     notifyEnding(before, run);
+    if (before.status !== run.status) moveOn();
     messages.update(run);
     showUrgent();
     showResumable();
@@ -231,11 +233,27 @@ function showUrgent() {
   show(document.getElementById("trouble"), run.trouble != null);
 }
 
+// Whoever comes back from a form sees the charts as they were.
+function keepView() {
+  root.addEventListener("formdata", ({ formData }) => formData.set("view", view.query()));
+  root.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (link?.pathname === `/runs/${runId}/resume`) link.search = withView(link.search);
+  });
+}
+
+function withView(search) {
+  const query = new URLSearchParams(search);
+  if (view.query()) query.set("view", view.query());
+  return query;
+}
+
 // ---------------------------------------------------------------------- begin
 
 root.querySelector("[data-only-changed]")?.addEventListener("change", (event) => {
   root.querySelector("[data-config]").classList.toggle("only-changed", event.target.checked);
 });
+keepView();
 bindNotifyButton(root.querySelector("[data-notify]"));
 onAction("earlier", () => samples.move(-1));
 onAction("later", () => samples.move(1));

@@ -56,14 +56,36 @@ export function isSave({ kind }) {
   return SAVES.has(kind);
 }
 
-// Saved checkpoints, resumes and the best evaluation, each with what is said of it.
+// Saved checkpoints, resumes and the best evaluation, each with what is said of it, and with its
+// place across where an evaluation of its step tells that.
 export function marksOf(events, judged) {
+  const places = new Map(judged.step.map((step, i) => [step, placeIn(judged, i)]));
   const marks = events.filter(({ step }) => step != null).flatMap((event) => {
     const { kind, step, message } = event;
-    if (isSave(event)) return [{ kind: "checkpoint", step, words: `step ${grouped(step)}: ${message}` }];
+    if (isSave(event)) return [{ kind: "checkpoint", step, at: places.get(step), words: `step ${grouped(step)}: ${message}` }];
     return kind === "resumed" ? [{ kind, step, words: message }] : [];
   });
   const best = judged.value.reduce((low, value, i) => (low < 0 || value < judged.value[low] ? i : low), -1);
-  if (best >= 0) marks.push({ kind: "best", step: judged.step[best], value: judged.value[best], words: `best evaluation: ${loss(judged.value[best])} at step ${grouped(judged.step[best])}` });
+  if (best >= 0) marks.push({ kind: "best", step: judged.step[best], at: placeIn(judged, best), value: judged.value[best], words: `best evaluation: ${loss(judged.value[best])} at step ${grouped(judged.step[best])}` });
   return marks;
+}
+
+function placeIn({ tokens, elapsed_seconds: time, epoch }, i) {
+  return { tokens: tokens[i], time: time[i], epoch: epoch[i] };
+}
+
+// ---------------------------------------------------------------------- other runs laid over
+
+// The first two colours belong to the page's own loss; the last ones to others of its charts.
+const OVERLAY_TOKENS = ["pink", "gold", "red", "teal", "green", "violet"];
+const DASHES = [6, 4];
+
+// The colour of one more overlaid run.
+export function overlayToken(taken) {
+  return OVERLAY_TOKENS.map((name) => `--curve-${name}`).find((token) => !taken.includes(token));
+}
+
+// Dashed where evaluations are joined, or where the page's own curve has the same colour.
+export function overlayDash(curve, token) {
+  return curve.points || curve.token === token ? DASHES : undefined;
 }

@@ -213,7 +213,6 @@ function tellFilterFault() {
 
 if (list) {
   listenForSelection();
-  showSelection();
   loadSparklines(list);
   tellFilterFault();
   list.addEventListener("click", onClick);

@@ -68,7 +68,8 @@ function cause(run) {
   if (run.silent_seconds != null) return [`no word for ${duration(run.silent_seconds)}`, silence(run.silent_seconds)];
   if (isActive(run) || !run.error || run.error.kind === "store") return null;
   const first = run.error.message.split("\n")[0];
-  return [first.split(": ").at(-1).replace(/\.+$/, ""), `${run.error.message} ${run.error.hint}`.trim()];
+  const told = run.status === "interrupted" ? first.split(": ").at(-1) : first;
+  return [told.replace(/\.+$/, ""), `${run.error.message} ${run.error.hint}`.trim()];
 }
 
 function presentPhase(run) {
@@ -76,9 +77,12 @@ function presentPhase(run) {
   return [run.phase, phaseWords(run)];
 }
 
-// What happened at the time a run was made: it was started, or has only been queued.
+// What happened at the time a run was made: it was started, or has only been queued. One that was
+// stopped while it was queued never learned the name of its device.
 export function sinceWord(run) {
-  return run.status === "queued" && run.step == null ? "queued" : "started";
+  if (run.step != null) return "started";
+  const stopped = ["stopping", "stopped"].includes(run.status);
+  return run.status === "queued" || (stopped && run.device_name == null) ? "queued" : "started";
 }
 
 // What to do about an error, but for what the sentence on the next step says better: to clone.

@@ -1,12 +1,16 @@
-// Which runs of the list are selected: kept by id, so that sorting, filtering and paging lose none.
+// Which runs of the list are selected: kept by id, so that sorting, filtering and paging lose none,
+// for as long as the tab is open. The archive has a selection of its own.
 
 import { show, write } from "./binding.js";
 import { grouped } from "./formats.js";
 
-const KEY = "selected runs";
+const archive = new URLSearchParams(location.search).get("archived") === "true";
+const KEY = archive ? "selected archived runs" : "selected runs";
 const bulk = document.getElementById("bulk");
 const list = document.getElementById("runs");
-const selected = new Set(remembered());
+const selected = new Set();
+// Selected on an earlier page, and not yet known to be in this list any more.
+const unsure = new Set(remembered());
 let lastBox = null;
 
 function remembered() {
@@ -19,7 +23,7 @@ function remembered() {
 
 function remember() {
   try {
-    sessionStorage.setItem(KEY, JSON.stringify([...selected]));
+    sessionStorage.setItem(KEY, JSON.stringify([...selected, ...unsure]));
   } catch {
     // Storage may be forbidden or full: the selection then lasts as long as the page.
   }
@@ -34,12 +38,37 @@ export function selectedCount() {
 }
 
 export function forget(runId) {
+  unsure.delete(runId);
   if (selected.delete(runId)) showSelection();
 }
 
 export function clearSelection() {
   selected.clear();
+  unsure.clear();
   showSelection();
+}
+
+// Take up what was selected before, but for runs that have been deleted or have left this list.
+async function recallSelection() {
+  const undo = document.querySelector("#messages [data-flash=undo] [name=runs]");
+  for (const runId of undo?.value.split(" ") ?? []) unsure.delete(runId);
+  takeUp(boxes().map((box) => box.value));
+  if (!unsure.size) return;
+  const there = await matching(archive ? "?archived=true" : "");
+  if (!there) return;
+  takeUp(there);
+  unsure.clear();
+  remember();
+}
+
+function takeUp(runIds) {
+  for (const runId of runIds) if (unsure.delete(runId)) selected.add(runId);
+  showSelection();
+}
+
+async function matching(query) {
+  const response = await fetch(`/runs/matching${query}`).catch(() => null);
+  return response?.ok ? (await response.json()).runs : null;
 }
 
 export function showSelection() {
@@ -101,13 +130,12 @@ export function select(box, checked, range = false) {
 }
 
 async function selectMatching() {
-  const response = await fetch(`/runs/matching${location.search}`).catch(() => null);
-  if (!response?.ok) return;
-  for (const runId of (await response.json()).runs) selected.add(runId);
+  for (const runId of await matching(location.search) ?? []) selected.add(runId);
   showSelection();
 }
 
 export function listenForSelection() {
+  recallSelection();
   list.addEventListener("click", (event) => {
     if (event.target.name === "run") select(event.target, event.target.checked, event.shiftKey);
     if (event.target.dataset?.selectAll === undefined) return;
@@ -125,6 +153,7 @@ export function listenForSelection() {
     // Compared runs stay selected for the way back; a question may still be answered by no.
     if (!["compare", "delete"].includes(event.submitter?.value)) {
       selected.clear();
+      unsure.clear();
       remember();
     }
   });

@@ -1,5 +1,7 @@
 // One table in the page, the list of shortcuts that people read, says which key does what.
 
+import { menuIsOpen } from "./menus.js";
+
 const actions = new Map();
 const SWITCH = "single-keys";
 
@@ -17,7 +19,7 @@ export function listen() {
   document.addEventListener("keydown", (event) => {
     const act = actions.get(keys.get(nameOf(event)));
     if (!act || event.defaultPrevented || event.isComposing) return;
-    if (!worksWhileTyping(event) && (isTyping(event.target) || !single.checked)) return;
+    if (!worksWhileTyping(event) && (isTyping(event.target) || menuIsOpen() || !single.checked)) return;
     if (document.querySelector("dialog[open]")) return;
     if (act(event) !== false) event.preventDefault();
   });

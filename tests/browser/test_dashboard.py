@@ -294,4 +294,8 @@ def test_delete_is_asked_and_undone(visit: Visit, make_run: MakeRun, store: RunS
     expect(page.locator("#messages")).to_contain_text("“junk” was deleted")
     page.get_by_role("button", name="Undo").click()
     expect(page.locator("h1")).to_have_text("junk")
+    expect(page.locator("[data-flash=done]")).to_have_text("It is back.")
+    page.locator(":root[data-scripts]").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.locator("#messages")).to_be_hidden()
     assert json.loads(run.paths.state.read_text())["status"] == "completed"

@@ -184,9 +184,15 @@ def test_menus_and_dialogs_give_the_focus_back(visit: Visit, make_run: MakeRun) 
     page.keyboard.press("Enter")
     expect(sheet).to_be_visible()
     page.keyboard.press("Tab")
+    press(page, "theme")
+    expect(page.locator(":root[data-theme]")).to_have_count(0)
     page.keyboard.press("Escape")
     expect(sheet).to_have_count(0)
     expect(more).to_be_focused()
+    page.get_by_label("Name, tags and notes").click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    page.keyboard.press("Escape")
+    more.focus()
     page.keyboard.press("Enter")
     page.locator("h1").click()
     expect(sheet).to_have_count(0)
@@ -207,6 +213,23 @@ def test_menus_and_dialogs_give_the_focus_back(visit: Visit, make_run: MakeRun) 
     page.keyboard.press("Escape")
     expect(page.locator("#shortcuts")).to_be_hidden()
     expect(more).to_be_focused()
+
+
+def test_a_press_on_the_words_of_a_checkbox_keeps_its_menu_open(
+    visit: Visit, make_run: MakeRun
+) -> None:
+    make_run(name="columns")
+    page = visit.page
+    page.goto("/")
+    expect(page.locator("body")).to_have_attribute("data-connection", "live")
+    page.locator("details[data-menu] > summary", has_text="Columns").click()
+    menu = page.locator("details[data-menu][open]")
+    words = menu.locator("label", has_text="Speed")
+    box = words.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
+    expect(words.locator("input")).not_to_be_checked()
+    expect(menu).to_be_visible()
 
 
 REACHED = """() => {

@@ -92,7 +92,7 @@ def test_text_streams_and_can_be_had_again(visit: Visit, writer: Writer) -> None
     assert writer.asked[1]["prompt"] == "Once upon a"
     page.reload()
     expect(page.locator("[data-history] li")).to_contain_text("Once upon a")
-    page.get_by_role("button", name="Take up").click()
+    page.get_by_role("button", name="Bring back").click()
     expect(page.get_by_role("textbox", name="Seed")).to_have_value("7")
     expect(page.get_by_role("textbox", name="Top-p")).to_have_value("1")
 
@@ -144,7 +144,7 @@ def test_wrong_settings_are_refused_at_their_fields(visit: Visit, writer: Writer
     )
     expect(page.get_by_role("textbox", name="Length")).to_be_focused()
     visit.shot("playground-refused")
-    page.get_by_role("button", name="Usual").click()
+    page.get_by_role("button", name="Usual settings").click()
     expect(page.locator(".field-error:visible")).to_have_count(0)
     assert writer.asked == []
 

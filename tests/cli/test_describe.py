@@ -98,7 +98,7 @@ def test_a_run_that_prepares_shows_how_far_the_step_has_come() -> None:
 def test_how_a_run_has_ended(make_run: MakeRun) -> None:
     done = make_run(step=1200, elapsed_seconds=185.0, best_val_word_perplexity=120.0)
     assert outcome(done) == [
-        f"Run {done.run_id} is complete: 1,200 steps, 3 min 5 s, best word perplexity 120."
+        f"Run {done.run_id} is complete: 1,200 steps, 3 min 5 s, best word perplexity 120.0."
     ]
     error = ErrorRecord(kind="data", message="The text is empty.", hint="Give another.")
     failed = make_run(run_id="b", status="failed", error=error)
@@ -120,7 +120,7 @@ def test_the_row_of_a_run(make_run: MakeRun) -> None:
         "training",
         "45 %",
         "4.1235",
-        "120",
+        "120.0",
         "2 min 5 s",
         "",
         "the time since it was made",
@@ -161,7 +161,7 @@ def test_one_run_in_detail(make_run: MakeRun) -> None:
     assert lines[0] == "r1  first"
     assert "  progress       █████████░░░░░░░░░░░ 45 %   step 540 of 1,200" in lines
     assert "  loss           train 4.1235   validation 4.5000   best 4.2500" in lines
-    assert "  perplexity     123.5 a word   best 120   1.432 bits a byte" in lines
+    assert "  perplexity     123.5 a word   best 120.0   1.432 bits a byte" in lines
     assert "  device         cuda:0 (NVIDIA A30)   precision bf16   compiled" in lines
     assert "  GPU            0 NVIDIA A30   97 %   n/a   n/a   1.0 GiB of –" in lines
     assert "  model          5.31 M parameters" in lines

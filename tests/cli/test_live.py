@@ -60,8 +60,8 @@ def test_plain_lines_are_milestones_and_evaluations(
     assert capsys.readouterr().out.splitlines() == [
         "tokenizing",
         "1 % · epoch 1/1",
-        "step 10: validation loss 4.5000, word perplexity 90",
-        "10 % · epoch 1/1 · ppl 90",
+        "step 10: validation loss 4.5000, word perplexity 90.00",
+        "10 % · epoch 1/1 · ppl 90.00",
     ]
 
 

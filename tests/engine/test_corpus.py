@@ -348,7 +348,8 @@ def test_a_silent_hub_is_told_with_what_else_there_is(
     assert refusal("wikitext-2", tmp_path) == (
         "WikiText-2 (raw) is not on this computer yet, and the Hugging Face hub at "
         "https://huggingface.co cannot be reached: no route to host. Make it reachable "
-        "(HF_ENDPOINT chooses a mirror), or train on text that is here: "
+        "(HF_ENDPOINT chooses a mirror), or train on text that is here, "
+        "named in the form of a new run or on the command line: "
         "--set data.dataset_name=python-docs (prose that every Python carries), "
         "--set data.dataset_name=FILE.txt (a text file), or --set data.dataset_name=FOLDER "
         "--set data.dataset_config=wikitext-2-raw-v1 (a folder with a copy of the dataset)."

@@ -45,6 +45,9 @@ def test_a_resumed_run_is_the_uninterrupted_run(bench: Bench, stop_at: int) -> N
     parts = bench.run(*settings, stop_at=stop_at)
     assert parts.status == "stopped"
     assert parts.state.step == stop_at
+    latest = bench.store.checkpoints(parts.run_id)[0]
+    # An evaluation that was due when it was stopped is made up for by the resume.
+    assert (latest.step, latest.evaluated_step) == (stop_at, (stop_at - 1) // 5 * 5 or None)
     bench.train(parts, source="latest")
     assert bench.losses(parts) == bench.losses(whole)
     assert same(model_of(parts), model_of(whole))

@@ -188,3 +188,14 @@ def test_the_peak_is_that_of_the_gpu_where_there_is_one(store: RunStore, make_ru
     )
     writer.close()
     assert known.peak_memory_bytes(run.run_id) == 700
+
+
+# ---------------------------------------------------------------------- the rest of a run
+
+
+def test_the_rest_of_a_run_takes_as_long_a_step_as_what_is_done() -> None:
+    found = outlook.foreseen_rest(600, done=900, taken=285.0)
+    assert (found.low, found.high) == (190.0, 190.0)
+    assert "evaluations and saving included" in found.basis
+    assert not outlook.foreseen_rest(600, done=outlook.LEAST_STEPS - 1, taken=285.0).known
+    assert not outlook.foreseen_rest(600, done=900, taken=0.0).known

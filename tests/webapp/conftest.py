@@ -32,6 +32,7 @@ def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     monkeypatch.setattr(
         "webapp.writing.ModelProcess", lambda: ModelProcess([sys.executable, str(FAKE_MODEL)])
     )
+    monkeypatch.setattr("trainer.datasource.hub_answers", lambda *_: (True, ""))
     made = create_app(home, config={"TESTING": True, "LIVE_IN_BACKGROUND": False})
     yield made
     made.extensions[EXTENSION].close()

@@ -65,6 +65,8 @@ def test_an_unknown_run_is_answered_with_those_named_like_it(
     answer = web.get("/runs/20260102-030405-9999")
     assert answer.status_code == 404
     assert "There is no run" in answer.text
+    assert "--home" not in answer.text, "that is of use in a terminal alone"
+    assert 'href="/deleted"' in answer.text
     found = re.findall(r'href="/runs/(2[\d-]+)"', answer.text)
     assert found == ["20260102-030405-0001", "20260102-093000-0002"]
 

@@ -42,6 +42,15 @@ def test_runs_are_compared(web: FlaskClient, two: list[Run]) -> None:
     assert page.count("data-chart=") == 4
 
 
+def test_without_a_difference_the_settings_are_folded_away(
+    web: FlaskClient, make_run: MakeRun, two: list[Run]
+) -> None:
+    page = web.get(address([make_run(), make_run()])).text
+    assert "All settings are the same." in page
+    assert '<div data-alike hidden><p class="scroll-hint">' in page
+    assert "<div data-alike" not in web.get(address(two)).text
+
+
 def test_htmx_gets_the_tables_alone(web: FlaskClient, two: list[Run]) -> None:
     answer = web.get(address(two), headers={"HX-Request": "true"})
     assert ("3.2500" in answer.text, "<h1>" in answer.text) == (True, False)
@@ -58,7 +67,7 @@ def test_losses_on_different_tokens_are_not_ranked(web: FlaskClient, make_run: M
     ]
     page = web.get(address(runs)).text
     assert "Their vocabularies have 4,096 and 8,192 tokens" in page
-    assert re.findall(r'class="number best">([^<]*)', page) == ["80", "20 tok/s"]
+    assert re.findall(r'class="number best">([^<]*)', page) == ["80.00", "20 tok/s"]
 
 
 def test_a_run_that_is_gone_leaves_the_others_compared(web: FlaskClient, two: list[Run]) -> None:

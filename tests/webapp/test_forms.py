@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainer import config as configuration
+from trainer.annotating import split_tags
 from trainer.config import SETTINGS, Config, Layer
 from trainer.datasource import DatasetNameError
 from trainer.errors import ConfigurationError, DataError, DeviceError, Fault, StoreError
@@ -58,7 +59,7 @@ def test_all_mistakes_are_marked_at_once_and_nothing_is_lost() -> None:
     ]
     epochs = form.wrong_fields[1]
     assert epochs.text == "0"
-    assert epochs.errors == ("0 is not allowed: a whole number from 1 to 100000.",)
+    assert epochs.errors == ("0 is not allowed: a whole number from 1 to 100,000.",)
     assert form.name == "my run"
 
 
@@ -133,7 +134,7 @@ def test_a_clone_keeps_sizes_of_its_own() -> None:
 
 
 def test_tags_stand_between_commas() -> None:
-    assert forms.split_tags(" a, b c,,a ") == ("a", "b c")
+    assert split_tags(" a, b c,,a ") == ("a", "b c")
 
 
 # ---------------------------------------------------------------------- the plan

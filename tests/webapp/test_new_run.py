@@ -18,12 +18,15 @@ from tests.conftest import MakeRun
 from tests.texts import write_text
 from tests.webapp.conftest import Send, field_of
 from trainer import config as configuration
+from trainer import datasource
 from trainer.choosing import Choice, Device
 from trainer.config import SETTINGS, Layer, assignments, build
 from trainer.errors import DeviceError
 from trainer.foresight.outlook import Foreseen
 from trainer.runs import RunStore
-from webapp import Services, forms, planning, presenting
+from trainer.store.records import ErrorRecord
+from webapp import Services, forms, hubwatch, planning, presenting
+from webapp.hubwatch import HubWatch
 from webapp.planning import RunPlan
 from webapp.trials import Trials
 
@@ -259,22 +262,95 @@ def test_a_file_can_be_chosen_instead(web: FlaskClient) -> None:
     assert (answer.status_code, "is not a text file in UTF-8" in answer.text) == (422, True)
 
 
-def test_mistakes_in_a_pasted_file_are_told_where_they_are_and_it_stays(send: Send) -> None:
+def test_a_pasted_file_with_mistakes_fills_in_nothing(send: Send) -> None:
     toml = '[training]\nepochs = 0\nlearning_rat = 1\n[nonsense]\na = 1\n[model]\nwidth = "wide"\n'
-    answer = send("/runs/new/toml", toml=toml)
+    answer = send("/runs/new/toml", toml=toml, name="mine", training__batch_size="24")
     assert answer.status_code == 422
-    assert "did you mean training.learning_rate?" in answer.text
+    assert "did you mean training.learning_rate?<" in answer.text
     assert "nonsense.a is not a setting" in answer.text
-    assert 'id="training-epochs-error"' in answer.text
-    assert 'id="model-width-error"' in answer.text
-    assert 'name="model.width" value="wide"' in answer.text
+    assert "training.epochs = 0 is not allowed: a whole number from 1 to 100,000." in answer.text
+    assert "model.width = &#39;wide&#39; is not allowed" in answer.text
+    assert 'name="model.width" value=""' in answer.text
+    assert 'name="training.batch_size" value="24"' in answer.text
+    assert 'name="name" value="mine"' in answer.text
     assert "nonsense]" in answer.text
 
 
-def test_what_is_not_toml_is_told_beside_it(send: Send) -> None:
-    answer = send("/runs/new/toml", toml="epochs: 3")
-    assert (answer.status_code, "is not valid TOML" in answer.text) == (422, True)
-    assert "epochs: 3</textarea>" in answer.text
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [("this = = broken", "This text is not valid TOML"), (" ", "nothing to read")],
+)
+def test_what_is_not_toml_is_told_beside_it_and_the_form_stays(
+    send: Send, toml: str, words: str
+) -> None:
+    answer = send("/runs/new/toml", toml=toml, name="mine", training__epochs="9", now_anyway="true")
+    assert (answer.status_code, words in answer.text) == (422, True)
+    assert f"{toml}</textarea>" in answer.text
+    assert 'name="training.epochs" value="9"' in answer.text
+    assert 'name="name" value="mine"' in answer.text
+    assert 'name="now_anyway" value="true" checked' in answer.text
+
+
+@pytest.mark.parametrize("place", ["toml", "preview", "trial/cancel"])
+def test_an_address_that_takes_the_form_leads_back_to_it(web: FlaskClient, place: str) -> None:
+    answer = web.get(f"/runs/new/{place}")
+    assert (answer.status_code, answer.location) == (303, "/runs/new")
+
+
+def test_an_empty_setting_is_called_empty_in_the_form(send: Send) -> None:
+    page = send("/runs/new/preview", model__layers="0", training__max_steps="0").text
+    assert "a whole number from 1 to 128 (or empty)." in page
+    assert "1,000,000,000,000" in page
+    assert "or null" not in page
+
+
+def test_the_run_that_is_cloned_goes_by_its_name(web: FlaskClient, make_run: MakeRun) -> None:
+    run = make_run(name="baseline")
+    page = web.get(f"/runs/new?from={run.run_id}").text
+    assert f'<a href="/runs/{run.run_id}" title="{run.run_id}">baseline</a>' in page
+
+
+def test_a_clone_can_take_text_that_needs_no_network(
+    web: FlaskClient, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasource, "is_cached", lambda source: False)
+    error = {"kind": "data", "message": "The hub cannot be reached.", "hint": ""}
+    config = build(assignments(["data.dataset_name=wikitext-2"]))
+    run = make_run(status="failed", error=ErrorRecord(**error), config=config)
+    address = f"/runs/new?from={run.run_id}&amp;dataset=python-docs"
+    page = web.get(f"/runs/{run.run_id}").text
+    assert f'data-error="data" href="{address}"' in page
+    form = web.get(address.replace("&amp;", "&")).text
+    assert 'name="data.dataset_name" value="python-docs"' in form
+
+
+def test_a_silent_hub_is_told_at_the_field(
+    web: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasource, "is_cached", lambda source: False)
+    monkeypatch.setattr(HubWatch, "silence", lambda self: "its name cannot be resolved")
+    page = web.get("/runs/new").text
+    assert "But the hub cannot be reached now: its name cannot be resolved." in page
+    monkeypatch.setattr(HubWatch, "silence", lambda self: "")
+    assert "cannot be reached" not in web.get("/runs/new").text
+
+
+def test_the_hub_is_asked_in_the_background_and_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, may_answer = list[int](), threading.Event()
+
+    def answer() -> tuple[bool, str]:
+        asked.append(1)
+        may_answer.wait(10)
+        return False, "no answer"
+
+    monkeypatch.setattr(datasource, "hub_answers", answer)
+    watch = HubWatch()
+    assert watch.silence() == ""
+    may_answer.set()
+    monkeypatch.setattr(hubwatch, "WAITED_SECONDS", 10.0)
+    assert watch.silence() == "no answer"
+    assert watch.silence() == "no answer"
+    assert len(asked) == 1
 
 
 # ---------------------------------------------------------------------- one form, one run
@@ -329,10 +405,19 @@ def test_a_secret_of_the_cloned_run_goes_along_unseen(
     assert created[0][0].notify.url == url
 
 
+def test_the_command_and_the_file_leave_a_secret_out_and_say_so() -> None:
+    plan = RunPlan(build(Layer("test", {"notify.url": "https://hooks.example.org/secret"})))
+    assert "notify.url" not in plan.command_line
+    assert "hooks.example.org" not in plan.toml
+    assert configuration.read_text(plan.toml, "test").values.keys() <= SETTINGS.keys()
+    assert "LLM_TRAINER_NOTIFY_URL" in plan.left_out
+    assert RunPlan(configuration.Config()).left_out == ""
+
+
 # ---------------------------------------------------------------------- trying it out
 
 FOUND = {
-    "steps": 1878, "dataset": "WikiText-2", "estimated_seconds": 2963.0,
+    "steps": 1878, "tokens": 5_200_000, "dataset": "WikiText-2", "estimated_seconds": 2963.0,
     "estimated_memory_bytes": 900 * 2**20, "tokens_per_second": 2600.0,
     "device_name": "Test Processor",
 }  # fmt: skip
@@ -364,7 +449,10 @@ def test_a_trial_is_followed_and_its_figures_are_shown(
     trial.over.wait(20)
     assert web.get("/runs/new/trial").headers["HX-Trigger"] == "trial-over"
     page = send("/runs/new/preview", training__epochs="3").text
-    assert "<dd>about 49 min<small>tried out on Test Processor, at 2,600 tok/s" in page
+    assert (
+        "<dd>about 49 min<small>tried out on Test Processor: 33 min of steps at 2,600 tok/s, and"
+        in page
+    )
     assert "<dd>about 900.0 MiB<small>" in page
     assert "about 49 min" not in send("/runs/new/preview", training__epochs="4").text
 

@@ -304,6 +304,14 @@ def test_several_runs_are_tagged_and_archived(
     assert [(note.tags, note.archived) for note in notes] == [(["kept"], True)] * 2
 
 
+def test_several_tags_stand_between_commas(send: Send, make_run: MakeRun, store: RunStore) -> None:
+    run_id = make_run().run_id
+    send("/runs/bulk", run=[run_id], action="tag", tag="batch-a, Ä ü")
+    assert store.get(run_id).annotations.tags == ["batch-a", "Ä ü"]
+    send("/runs/bulk", run=[run_id], action="untag", tag="Ä ü, other")
+    assert store.get(run_id).annotations.tags == ["batch-a"]
+
+
 def test_what_is_refused_for_one_run_is_told_and_the_rest_is_done(
     send: Send, make_run: MakeRun
 ) -> None:
@@ -335,6 +343,8 @@ def test_an_active_run_is_not_deleted_with_the_others(
     live = make_run(name="alive", status="running", process=process.identify(os.getpid()))
     question = send("/runs/bulk", run=[ended.run_id, live.run_id], action="delete").text
     assert "Delete this run?" in question
+    assert "This removes its metrics" in question
+    assert ">Keep it</a>" in question
     assert "This run is active and cannot be deleted. Stop it first." in question
     assert f'name="runs" value="{ended.run_id}"' in question
     refused = send("/runs/bulk", follow=True, run=live.run_id, action="delete", confirmed="true")
@@ -378,7 +388,9 @@ def test_deleted_runs_wait_on_a_page_until_they_go_for_good(
     assert "can be brought back for 24 hours" in page
     assert ">first<" in page
     assert re.search(r">(23 h 59 min|1 d) more<", page)
-    back = send("/deleted", follow=True, run=first, action="restore", back="/deleted").text
+    assert f'form="one" name="runs" value="{first}"' in page
+    back = send("/runs/restore", follow=True, runs=first, back="/deleted").text
+    assert "<h1>Deleted runs</h1>" in back
     assert "It is back." in back
     question = send("/deleted", run=second, action="remove").text
     assert "Remove this run for good?" in question
@@ -442,7 +454,7 @@ def test_a_run_that_waits_is_told_as_queued(
     run = make_run(status="stopped", queue=SECOND)
     monkeypatch.setattr(parts.store, "create", lambda *_, **__: run.run_id)
     page = send("/runs/new", follow=True).text
-    assert "The run is queued, 2nd for cpu, after baseline. It starts by itself" in page
+    assert "The run is queued: it starts by itself when its turn comes." in page
 
 
 def test_mistakes_are_shown_at_their_fields_and_nothing_is_lost(
@@ -451,7 +463,7 @@ def test_mistakes_are_shown_at_their_fields_and_nothing_is_lost(
     answer = send("/runs/new", training__epochs="0", training__batch_size="x", name="mine")
     assert answer.status_code == 422
     assert "2 settings are wrong." in answer.text
-    assert "0 is not allowed: a whole number from 1 to 100000." in answer.text
+    assert "0 is not allowed: a whole number from 1 to 100,000." in answer.text
     assert 'id="training-epochs" name="training.epochs" value="0"' in answer.text
     assert 'id="name" name="name" value="mine"' in answer.text
     assert created == []
@@ -923,7 +935,7 @@ def test_a_text_is_written_without_scripts(send: Send, make_run: MakeRun) -> Non
     run = with_checkpoint(make_run(name="poet"))
     page = send("/playground", model=f"{run.run_id} latest", prompt="Tell", seed="5").text
     assert '<span class="written-prompt">Tell</span><span>Once upon a time</span>' in page
-    assert "4 tokens · 100.0 tok/s · seed 5" in page
+    assert "4 tokens · 100 tok/s · seed 5" in page
 
 
 @pytest.mark.parametrize(

@@ -214,13 +214,25 @@ CHECKPOINT = Checkpoint(name="latest", step=400, epoch=2)
 
 def test_a_resume_is_told_in_a_sentence() -> None:
     stopped = state(
-        status="stopped", step=500, total_steps=600, steps_per_epoch=200, tokens_per_second=4096.0
+        status="stopped", step=500, total_steps=600, steps_per_epoch=200, elapsed_seconds=500.0,
+        tokens_per_second=40_960.0,
+    )  # fmt: skip
+    assert presenting.resume_sentence(stopped, Config(), CHECKPOINT, 0) == (
+        "Goes on from step 400 (epoch 2) and trains 200 more steps, to step 600: about "
+        "3 min 20 s, at the pace of this run so far, evaluations and saving included. "
+        "The curve after step 400 is drawn anew."
     )
-    config = configuration.build()
-    assert presenting.resume_sentence(stopped, config, CHECKPOINT, 1) == (
-        "Goes on from step 400 (epoch 2) and trains 400 more steps, to step 800: about "
-        "6 min 40 s at the last speed. The curve after step 400 is drawn anew."
-    )
+
+
+def test_added_epochs_warn_that_the_loss_rises_first() -> None:
+    ended = state(
+        status="completed", step=400, total_steps=400, steps_per_epoch=200, epochs=2,
+        learning_rate=1e-5,
+    )  # fmt: skip
+    warning = "The learning rate warms up again"
+    assert warning in presenting.resume_sentence(ended, Config(), CHECKPOINT, 1)
+    highest = msgspec.structs.replace(ended, learning_rate=Config().training.learning_rate)
+    assert warning not in presenting.resume_sentence(highest, Config(), CHECKPOINT, 1)
 
 
 def test_a_resume_of_what_is_complete_asks_for_epochs() -> None:
@@ -239,12 +251,20 @@ def test_a_run_that_was_stopped_in_its_last_evaluation_makes_up_for_it() -> None
 
 
 def test_a_resume_says_that_more_than_max_steps_is_trained() -> None:
-    done = state(status="completed", step=400, total_steps=400, steps_per_epoch=200)
+    cut = state(
+        status="completed", step=400, total_steps=400, steps_per_epoch=800, epochs=3,
+        learning_rate=1.0,
+    )  # fmt: skip
     config = configuration.build(Layer("test", {"training.max_steps": 400}))
-    assert presenting.resume_sentence(done, config, CHECKPOINT, 1) == (
-        "Goes on from step 400 (epoch 2) and trains 200 more steps, to step 600. This adds 200 "
-        "steps: the run was limited by max_steps."
+    assert presenting.resume_sentence(cut, config, CHECKPOINT, 2) == (
+        "Goes on from step 400 (epoch 2) and trains 1,600 more steps, to step 2,000. That is 2.5 "
+        "passes over the text in all, not 5."
     )
+    assert presenting.plan_to_extend(cut, config) == (
+        "Added to step 400, where max_steps ends the plan of 3 epochs after 0.5."
+    )
+    whole = msgspec.structs.replace(cut, total_steps=2400)
+    assert presenting.plan_to_extend(whole, config) == "Added to the plan of 3 epochs."
 
 
 def test_a_resume_before_the_steps_are_known_names_the_epoch() -> None:

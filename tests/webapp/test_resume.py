@@ -81,6 +81,18 @@ def test_pinned_checkpoints_are_marked_and_what_may_change_is_said(
     assert f'href="/runs/new?from={stopped.run_id}"' in page
 
 
+def test_a_loss_of_an_earlier_step_is_told_as_such(web: FlaskClient, stopped: Run) -> None:
+    facts = {"step": 10, "epoch": 1, "val_loss": 4.26017, "evaluated_step": 8}
+    sidecar = stopped.paths.checkpoints / "latest.pt.json"
+    sidecar.write_text(json.dumps(facts))
+    page = web.get(f"/runs/{stopped.run_id}/resume").text
+    assert "· last evaluated at step 8: 4.2602" in page
+    assert 'title="Last evaluated at step 8">4.2602' in web.get(f"/runs/{stopped.run_id}").text
+    sidecar.write_text(json.dumps(facts | {"evaluated_step": 10}))
+    page = web.get(f"/runs/{stopped.run_id}/resume").text
+    assert "· validation loss 4.2602" in page
+
+
 def test_a_checkpoint_of_which_nothing_is_known_can_be_tried(
     web: FlaskClient, stopped: Run
 ) -> None:

@@ -14,14 +14,18 @@ from flask.testing import FlaskClient
 from tests.conftest import MakeRun
 from tests.webapp.conftest import Send
 from tests.webapp.test_pages import with_checkpoint
+from trainer import config as configuration
+from trainer.config import Config
 from trainer.errors import UsageError
 from trainer.export_hf import Exported
 from trainer.runs import Run, RunStore
 from trainer.store.metrics import MetricsWriter
 from trainer.store.process import identify
 from trainer.store.records import State
-from webapp.history import sitting_rows
+from webapp.history import fold_attempts, sitting_rows
 from webapp.pages import exporting
+from webapp.pages.one_run import shown_evaluations
+from webapp.presenting import first_checkpoint_words
 
 DAY = "2026-01-02T"
 
@@ -134,12 +138,78 @@ def test_the_process_that_works_now_has_its_present_step() -> None:
     assert (row.steps, row.seconds, row.ended) == (5, 7200.0, "running now")
 
 
+def test_the_first_process_began_at_step_0() -> None:
+    rows = sitting_rows([sitting(from_step=None), sitting(from_step=None)], state(status="running"))
+    assert [row.from_step for row in rows] == [0, None]
+
+
+def test_a_run_that_only_waited_had_no_machine_time() -> None:
+    ended = {"ended_at": f"{DAY}10:00:13.000Z", "ended": "stopped"}
+    (row,) = sitting_rows([sitting(**ended)], state(status="stopped"))
+    assert (row.seconds, row.ended) == (None, "stopped")
+
+
+def test_neighbouring_attempts_without_a_step_that_was_kept_are_one_row() -> None:
+    starts = [0, 40, None, 40, 60, None]
+    began = [sitting(id=number, from_step=start) for number, start in enumerate(starts)]
+    done = sitting(id=9, from_step=60, to_step=90, ended="completed")
+    rows = fold_attempts(sitting_rows([*began, done], state(status="completed", step=90)))
+    assert [(row.from_step, row.to_step, row.ended) for row in rows] == [
+        (0, None, "interrupted"),
+        (40, None, "2 attempts without a step that was kept"),
+        (40, None, "interrupted"),
+        (60, None, "2 attempts without a step that was kept"),
+        (60, 90, "completed"),
+    ]
+
+
 def test_the_history_stands_under_the_checkpoints(web: FlaskClient, make_run: MakeRun) -> None:
     run = make_run(points=40, step=40)
     ended = {"ended_at": f"{DAY}10:01:30.000Z", "to_step": 40, "ended": "completed"}
     add(run, "sittings", **sitting(**ended))
     words = words_of(page_of(web, run, "/checkpoints"))
     assert "0 40 40 1 min 30 s completed" in words
+
+
+# ---------------------------------------------------------------------- evaluations and words
+
+
+def evaluated(*losses: float | None) -> list[dict[str, Any]]:
+    return [{"step": step, "val_loss": value} for step, value in enumerate(losses)]
+
+
+def test_the_newest_evaluations_are_shown_and_always_the_best() -> None:
+    rows = evaluated(5, 1, 3, None, 2)
+    assert [row["step"] for row in shown_evaluations(rows, 4)] == [1, 2, 3, 4]
+    assert [row["step"] for row in shown_evaluations(rows, 3)] == [1, 3, 4]
+    assert shown_evaluations(evaluated(None), 3) == evaluated(None)
+    assert shown_evaluations([], 3) == []
+
+
+def test_a_long_table_of_evaluations_says_where_the_rest_is(
+    web: FlaskClient, make_run: MakeRun
+) -> None:
+    run = make_run(points=1)
+    writer = MetricsWriter(run.paths.metrics)
+    rows = [{"step": step, "val_loss": 3.0} for step in range(1, 250)]
+    writer.write([("evaluations", row) for row in rows])
+    writer.close()
+    words = words_of(page_of(web, run, "/checkpoints"))
+    assert "200 of 249, newest first; all of them are in the CSV" in words
+
+
+def test_a_run_says_when_it_will_save_first() -> None:
+    config = configuration.replace(Config(), evaluation__every_steps=50)
+    assert "at step 50 (evaluation)" in first_checkpoint_words(config)
+    assert first_checkpoint_words(None) == "None yet."
+
+
+def test_a_form_comes_back_to_the_charts_as_they_were(send: Send, make_run: MakeRun) -> None:
+    run = make_run(status="stopped")
+    view = "x=time&smooth=0.3&overlay=a&overlay=b&_external=1&other=2"
+    answer = send(f"/runs/{run.run_id}/annotate", pinned="true", view=view)
+    address = f"/runs/{run.run_id}?x=time&smooth=0.3&overlay=a&overlay=b"
+    assert answer.headers["Location"] == address
 
 
 # ---------------------------------------------------------------------- export

@@ -87,7 +87,10 @@ class NotSavedError(CheckpointError):
 
 
 class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in the JSON file beside a checkpoint; ``val_loss`` is nats a token."""
+    """What stands in the JSON file beside a checkpoint.
+
+    ``val_loss`` is nats a token, of the weights of ``evaluated_step``.
+    """
 
     format: int = FORMAT
     step: int
@@ -98,6 +101,7 @@ class CheckpointInfo(msgspec.Struct, frozen=True, kw_only=True):
     saved_at: str
     sha256: str
     replaced_sha256: list[str] = []
+    evaluated_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -289,6 +293,7 @@ def _info(payload: Mapping[str, Any], *, sha256: str, size: int) -> CheckpointIn
         epoch=payload["epoch"],
         val_loss=payload.get("val_loss"),
         val_word_perplexity=payload.get("val_word_perplexity"),
+        evaluated_step=payload.get("evaluated_step"),
         bytes=size,
         saved_at=now(),
         sha256=sha256,

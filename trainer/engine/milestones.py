@@ -27,7 +27,7 @@ def evaluate_and_keep(job: Job, trainee: Trainee) -> bool:
     evaluated_at = time.monotonic()
     standing = trainee.standing
     standing.evaluation_due = False
-    trainee.last_evaluation = result
+    trainee.last_evaluation, trainee.last_evaluated_step = result, standing.step
     best = standing.best_val_loss is None or result.loss < standing.best_val_loss
     if best:
         standing.best_val_loss = result.loss
@@ -198,6 +198,7 @@ def payload(trainee: Trainee, standing: Standing) -> dict[str, Any]:
         "epoch": trainee.plan.epoch_number(standing.step),
         "val_loss": result.loss if result else None,
         "val_word_perplexity": result.word_perplexity if result else None,
+        "evaluated_step": trainee.last_evaluated_step,
     }
 
 

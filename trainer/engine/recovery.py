@@ -118,7 +118,7 @@ def _take_over(trainee: Trainee, saved: dict[str, Any], setback: str) -> None:
     restore(saved, trainee.model, trainee.optimizers, trainee.scaler)
     trainee.readback.forget()
     trainee.optimizers.zero_grad()
-    trainee.last_evaluation = None
+    trainee.last_evaluation = trainee.last_evaluated_step = None
     now = trainee.standing
     trainee.standing = replace(
         Standing(**saved["standing"]),

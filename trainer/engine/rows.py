@@ -195,7 +195,8 @@ def unreachable(source: Source, data: DataSettings, reason: str) -> DataError:
     return DataError(
         f"{source.label} is not on this computer yet, and the Hugging Face hub at "
         f"{hub.endpoint()} cannot be reached: {reason}.",
-        "Make it reachable (HF_ENDPOINT chooses a mirror), or train on text that is here: "
+        "Make it reachable (HF_ENDPOINT chooses a mirror), or train on text that is here, named "
+        "in the form of a new run or on the command line: "
         f"--set data.dataset_name={datasource.EMBEDDED}{no_config} (prose that every Python "
         f"carries), --set data.dataset_name=FILE.txt{no_config} (a text file), or "
         f"--set data.dataset_name=FOLDER{config} (a folder with a copy of the dataset).",

@@ -108,6 +108,7 @@ class Trainee:
     saver: Saver
     windows_at_once: int
     last_evaluation: Evaluation | None = None
+    last_evaluated_step: int | None = None
     speed: Speed = field(default_factory=Speed)
     peak: MatmulPeak | None = None
     started_at: float = field(default_factory=time.monotonic)

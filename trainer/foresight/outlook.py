@@ -181,6 +181,20 @@ def foreseen_seconds(config: Config, steps: Foreseen, here: Sequence[Precedent])
     )
 
 
+def foreseen_rest(steps: int, done: int, taken: float) -> Foreseen:
+    """Work out the time of further steps of a run.
+
+    Args:
+        done, taken: its steps so far, and the seconds they took, all pauses included.
+    """
+    if done < LEAST_STEPS or taken <= 0:
+        return unknown("the run has made too few steps to know its pace")
+    seconds = steps * taken / done
+    return Foreseen(
+        seconds, seconds, "at the pace of this run so far, evaluations and saving included"
+    )
+
+
 def _pace_words(nearest: Precedent, alike: Sequence[Precedent]) -> str:
     words = f"at the pace of {nearest.title}"
     if not alike:

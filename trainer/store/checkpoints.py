@@ -36,6 +36,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a checkpoint without opening it, from the JSON file beside it.
 
     ``pinned``: it is kept for good, under this name or as a pin of the same content.
+    ``evaluated_step``: of which ``val_loss`` is; None where an older version did not write it.
     """
 
     name: str
@@ -43,10 +44,17 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     val_loss: float | None = None
     val_word_perplexity: float | None = None
+    evaluated_step: int | None = None
     bytes: int = 0
     saved_at: str | None = None
     sha256: str | None = None
     pinned: bool = False
+
+    @property
+    def evaluated_before(self) -> int | None:
+        """The earlier step that its loss is of; None when it is its own, or not known."""
+        at = self.evaluated_step
+        return at if at is not None and at < self.step else None
 
 
 def is_checkpoint_name(name: str) -> bool:

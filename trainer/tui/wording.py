@@ -181,7 +181,9 @@ def checkpoint_words(checkpoint: Checkpoint) -> str:
     """Write one checkpoint as a line to choose from."""
     parts = [checkpoint.name, f"step {checkpoint.step:,}"]
     if checkpoint.val_loss is not None:
-        parts.append(f"val loss {formats.loss(checkpoint.val_loss)}")
+        at = checkpoint.evaluated_before
+        where = "" if at is None else f" at step {at:,}"
+        parts.append(f"val loss {formats.loss(checkpoint.val_loss)}{where}")
     if checkpoint.bytes:
         parts.append(formats.size(checkpoint.bytes))
     if checkpoint.pinned:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, current_app, redirect, request, url_for
 from flask.blueprints import BlueprintSetupState
@@ -19,6 +21,9 @@ MOST_UNDONE_AT_ONCE = 40
 
 _SUBMISSIONS = "llm_trainer_submissions"
 
+_VIEW = ("x", "smooth", "log", "logx", "from", "to", "overlay")
+"""What the address of a run page says of its charts: static/js/chartview.js reads and writes it."""
+
 
 @pages.record_once
 def _remember_submissions(state: BlueprintSetupState) -> None:
@@ -32,8 +37,10 @@ def submissions() -> Submissions:
 
 
 def to_run(run_id: str) -> AnyResponse:
-    """Show a run."""
-    return redirect(url_for("pages.run_page", run_id=run_id), 303)
+    """Show a run, its charts as the form says they were."""
+    given = parse_qs(request.form.get("view", ""))
+    view: dict[str, Any] = {name: given[name] for name in _VIEW if name in given}
+    return redirect(url_for("pages.run_page", run_id=run_id, **view), 303)
 
 
 def to_list() -> AnyResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import flash, make_response, redirect, render_template, request
 
+from trainer.annotating import split_tags
 from trainer.errors import TrainerError
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import Answer, pages, to_list, to_run, undo
@@ -47,7 +48,7 @@ def annotate(run_id: str) -> Answer:
     store.annotate(
         run_id,
         name=labels.name if "name" in given else None,
-        tags=forms.split_tags(labels.tags) if "tags" in given else None,
+        tags=split_tags(labels.tags) if "tags" in given else None,
         notes=labels.notes if "notes" in given else None,
         pinned=_flag("pinned"),
         archived=_flag("archived"),

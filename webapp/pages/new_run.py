@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
-from flask import Response, flash, make_response, redirect, render_template, request
+from flask import Response, flash, make_response, redirect, render_template, request, url_for
 from werkzeug.datastructures import FileStorage
 
 from trainer import config as configuration
@@ -13,6 +15,7 @@ from trainer.choosing import Choice, Device, select
 from trainer.config import SETTINGS, Config, DataSettings, Layer
 from trainer.errors import DeviceError, NotFoundError, TrainerError, UsageError
 from trainer.foresight.outlook import Outlook, foresee
+from trainer.runs import Run
 from webapp import forms, presenting, services
 from webapp.pages.blueprint import Answer, pages, submissions, to_run
 from webapp.planning import (
@@ -38,7 +41,7 @@ def _starting_form() -> forms.RunForm:
     parent = request.args.get("from")
     if parent:
         run = services().store.get(services().store.resolve(parent))
-        config = services().store.config(run.run_id)
+        config = _on_other_text(services().store.config(run.run_id), request.args.get("dataset"))
         name = f"{run.annotations.name} (copy)" if run.annotations.name else ""
         return forms.filled(config, name=name, tags=run.annotations.tags, parent=run.run_id)
     preset = request.args.get("config")
@@ -47,26 +50,42 @@ def _starting_form() -> forms.RunForm:
     return forms.filled(configuration.load(preset or "default"))
 
 
+def _on_other_text(config: Config, name: str | None) -> Config:
+    """Let a configuration train on what ``?dataset=`` of the address names."""
+    if name is None:
+        return config
+    data = msgspec.structs.replace(config.data, dataset_name=name, dataset_config=None)
+    return msgspec.structs.replace(config, data=data)
+
+
 def _new_run_page(
     form: forms.RunForm,
     submission: str,
     status: int = 200,
     *,
     toml: str = "",
-    toml_error: TrainerError | None = None,
 ) -> Response:
+    toml = toml or request.form.get("toml", "")
     page = render_template(
         "new_run.html",
         here="runs",
         form=form,
+        parent=_run_or_none(form.parent),
         prospect=_prospect(form),
         submission=submission,
         presets=presenting.preset_cards(),
         chosen="" if form.parent or toml else request.args.get("config", "default"),
         toml=toml,
-        toml_error=toml_error,
     )
     return make_response(page, status)
+
+
+def _run_or_none(run_id: str | None) -> Run | None:
+    """Return the run that is cloned; it may have been deleted meanwhile."""
+    try:
+        return services().store.get(run_id) if run_id else None
+    except TrainerError:
+        return None
 
 
 @pages.post("/runs/new")
@@ -119,16 +138,26 @@ def preview_run() -> Answer:
 
 @pages.post("/runs/new/toml")
 def fill_from_toml() -> Answer:
-    """The form filled from a configuration that was pasted or chosen as a file."""
-    empty = forms.filled(configuration.load("default"))
-    toml = request.form.get("toml", "")
+    """The form filled from a configuration that was pasted or chosen as a file.
+
+    When something is wrong with that, the form comes back as it was typed.
+    """
+    form, toml = _sent_form(), request.form.get("toml", "")
     try:
         toml = _chosen_file(request.files.get("toml_file")) or toml
-        form = forms.pasted(toml[:MAX_TOML_CHARACTERS], empty)
+        form = forms.pasted(toml[:MAX_TOML_CHARACTERS], form)
     except UsageError as error:
-        return _new_run_page(empty, Submissions.new_token(), 422, toml=toml, toml_error=error)
-    status = 422 if form.wrong or form.told else 200
-    return _new_run_page(form, Submissions.new_token(), status, toml=toml)
+        form = replace(form, told=(str(error),))
+    submission = request.form.get("submission") or Submissions.new_token()
+    return _new_run_page(form, submission, 422 if form.told else 200, toml=toml)
+
+
+@pages.get("/runs/new/toml")
+@pages.get("/runs/new/preview")
+@pages.get("/runs/new/trial/cancel")
+def form_was_sent_here() -> Answer:
+    """Lead on to the form whoever comes back to an address that only takes what it sends."""
+    return redirect(url_for("pages.new_run"), 303)
 
 
 def _chosen_file(file: FileStorage | None) -> str:
@@ -216,9 +245,19 @@ def _data_settings(form: forms.RunForm) -> DataSettings:
 
 def _text(data: DataSettings) -> Note:
     try:
-        return Note(datasource.standing(data))
+        words = datasource.standing(data)
+        silence = (
+            "" if data.fallback or not datasource.needs_hub(data) else services().hub.silence()
+        )
     except datasource.DatasetNameError as error:
         return Note(str(error), "bad")
+    if not silence:
+        return Note(words)
+    return Note(
+        f"{words} But the hub cannot be reached now: {silence}. {datasource.EMBEDDED} needs no "
+        "network.",
+        "warning",
+    )
 
 
 @pages.post("/runs/new/trial")

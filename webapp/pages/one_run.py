@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, make_response, redirect, render_template, send_file, url_for
 
 from trainer import config as configuration
-from trainer import logreading
+from trainer import datasource, logreading
 from trainer.config import SETTINGS, Config, model_shape
 from trainer.errors import NotFoundError, StoreError, TrainerError
 from trainer.export import csv_parts
@@ -21,10 +21,11 @@ from trainer.store.records import Meta
 from webapp import presenting, services
 from webapp.deltas import read_log
 from webapp.forms import AnnotationForm
-from webapp.history import SittingRow, sitting_rows
+from webapp.history import SittingRow, fold_attempts, sitting_rows
 from webapp.pages.blueprint import Answer, pages
 
 EVENTS_SHOWN = 100
+EVALUATIONS_SHOWN = 200
 
 
 @pages.get("/runs/latest")
@@ -54,6 +55,7 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
     """
     store, run_id = services().store, run.run_id
     checkpoints, figures, config = store.checkpoints(run_id), _figures(run), _config(run)
+    meta = _meta(run_id)
     evaluations, samples, events = figures.evaluations, figures.samples, figures.events
     end_of_log = read_log(run.paths.train_log, None).end
     log = logreading.window(run.paths.train_log, before=end_of_log)
@@ -63,8 +65,11 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
         live=True,
         run=run,
         labels=labels or AnnotationForm.of(run.annotations),
-        meta=_meta(run_id),
+        meta=meta,
+        parent_title=meta and meta.parent and _title(meta.parent),
         config=config,
+        needs_hub=config is not None and _needs_hub(config),
+        embedded=datasource.EMBEDDED,
         shape=config and model_shape(config.model),
         parameters=_parameters(run, config),
         tokens_per_step=config and _tokens_per_step(config),
@@ -73,7 +78,8 @@ def whole_page(run: Run, labels: AnnotationForm | None = None) -> str:
         settings=len(SETTINGS),
         charts=presenting.CHARTS,
         checkpoints=checkpoints,
-        evaluations=evaluations,
+        evaluations=shown_evaluations(evaluations),
+        all_evaluations=len(evaluations),
         sittings=figures.sittings,
         moments=presenting.moments(samples, evaluations),
         events=events[::-1],
@@ -98,6 +104,13 @@ def _config(run: Run) -> Config | None:
         return services().store.config(run.run_id)
     except StoreError:
         return None
+
+
+def _needs_hub(config: Config) -> bool:
+    try:
+        return datasource.needs_hub(config.data)
+    except datasource.DatasetNameError:
+        return False
 
 
 def _next_step(run: Run, checkpoints: Sequence[Checkpoint], config: Config | None) -> str:
@@ -130,7 +143,7 @@ def _figures(run: Run) -> _Figures:
                 evaluations=reader.latest_evaluations(),
                 samples=reader.samples(),
                 events=reader.events(limit=EVENTS_SHOWN),
-                sittings=sitting_rows(reader.sittings(), run.state),
+                sittings=fold_attempts(sitting_rows(reader.sittings(), run.state)),
                 picture=presenting.loss_picture(curves),
                 note=reader.note,
             )
@@ -143,6 +156,26 @@ def _meta(run_id: str) -> Meta | None:
         return services().store.meta(run_id)
     except TrainerError:
         return None  # A page without it is better than none.
+
+
+def _title(run_id: str) -> str:
+    """Return the name of a run that may be gone: then its id."""
+    try:
+        return services().store.get(run_id).title
+    except TrainerError:
+        return run_id
+
+
+def shown_evaluations(
+    evaluations: Sequence[dict[str, Any]], most: int = EVALUATIONS_SHOWN
+) -> Sequence[dict[str, Any]]:
+    """Return the newest evaluations, oldest first, with the best of all always among them."""
+    judged = [row for row in evaluations if row["val_loss"] is not None]
+    best = min(judged, key=lambda row: row["val_loss"], default=None)
+    newest = evaluations[-most:]
+    if best is None or best in newest:
+        return newest
+    return [best, *evaluations[1 - most :]]
 
 
 def _parameters(run: Run, config: Config | None) -> int | None:
@@ -163,7 +196,8 @@ def checkpoint_tables(run_id: str) -> Answer:
         state=run.state,
         config=config,
         checkpoints=checkpoints,
-        evaluations=figures.evaluations,
+        evaluations=shown_evaluations(figures.evaluations),
+        all_evaluations=len(figures.evaluations),
         sittings=figures.sittings,
         next_step=_next_step(run, checkpoints, config),
     )

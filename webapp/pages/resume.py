@@ -44,6 +44,7 @@ def _resume_page(
         untold=untold,
         config=config,
         damage=damage,
+        plan=presenting.plan_to_extend(run.state, config) if config else "",
         owner=_owner(run),
         source=source,
         more_epochs=more_epochs,

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from flask import flash, redirect, render_template, request
 
+from trainer.annotating import separate_tags
 from trainer.errors import ConflictError, TrainerError, UsageError
 from trainer.formats import plural
 from trainer.runs import RunStore
@@ -80,7 +81,7 @@ def _act(action: str) -> Act:
 
 
 def _untag(store: RunStore, run_id: str, tag: str) -> None:
-    if tag not in store.get(run_id).annotations.tags:
+    if not {tag, *separate_tags([tag])} & {*store.get(run_id).annotations.tags}:
         raise ConflictError(f"Run {run_id} does not carry the tag '{tag[:40]}'.")
     store.annotate(run_id, remove_tags=[tag])
 

@@ -39,6 +39,7 @@ def _teach_templates(state: BlueprintSetupState) -> None:
         phase_words=lambda run: presenting.phase_sentence(run.state),
         steps_words=lambda run: presenting.steps_words(run.state),
         since_word=since_word,
+        first_checkpoint_words=presenting.first_checkpoint_words,
         hint_words=presenting.hint_words,
         status_word=status_word,
         status_look=presenting.status_look,

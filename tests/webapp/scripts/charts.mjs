@@ -1,10 +1,12 @@
 // What charts work out before anything is drawn: rows, ranges, details, words, files and marks.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { countsWords, csvText, curveSummary, tableRows, trend } from "./js/describing.js";
+import { logarithmicSplits, roundStep } from "./js/axes.js";
+import { countsWords, csvText, curveSummary, fileName, tableRows, trend } from "./js/describing.js";
 import { Details, windowOf } from "./js/details.js";
 import { aboveZero, layers, union } from "./js/layers.js";
 import { Readings } from "./js/machine.js";
+import { marksOf, overlayDash, overlayToken } from "./js/runcharts.js";
 import { panned, zoomed } from "./js/viewport.js";
 
 const plain = (value) => String(value);
@@ -131,11 +133,60 @@ test("a curve is told by its ends, its extremes and its trend", () => {
   assert.equal(trend([1, 2], [1, 2]), "rising");
 });
 
-test("a table has the ends and what lies evenly between them", () => {
+test("a table has the ends, round places between, and every evaluation at its own", () => {
   const steps = Array.from({ length: 100 }, (_, i) => i + 1);
-  const rows = tableRows([curve(steps, steps), curve([50, 100], [5, 10])], 4);
-  assert.deepEqual(rows.map(({ x }) => x), [1, 34, 67, 100]);
-  assert.deepEqual(rows.map(({ values }) => values[1]), [null, null, 5, 10]);
+  const curves = [curve(steps, steps), curve([33, 100], [5, 10], { points: true })];
+  const rows = tableRows("step", curves, null, 4);
+  assert.deepEqual(rows.map(({ x }) => x), [1, 33, 50, 100]);
+  assert.deepEqual(rows.map(({ values }) => values), [[1, null], [33, 5], [50, null], [100, 10]]);
+});
+
+test("a table has what is in view, and nothing before the first point or after the last", () => {
+  const steps = Array.from({ length: 100 }, (_, i) => i + 1);
+  const overlaid = curve([12, 14, 16], [1, 2, 3]);
+  const rows = tableRows("step", [curve(steps, steps), overlaid], [10.5, 17]);
+  assert.deepEqual(rows.map(({ x }) => x), [11, 12, 13, 14, 15, 16, 17]);
+  assert.deepEqual(rows.map(({ values }) => values[1]), [null, 1, 2, 2, 3, 3, null]);
+});
+
+test("the name of a file says which part it holds", () => {
+  assert.equal(fileName("fox loss", "step", null, "csv"), "fox loss.csv");
+  assert.equal(fileName("fox loss", "step", [100.04, 900], "csv"), "fox loss step 100-900.csv");
+  assert.equal(fileName("fox loss", "time", [0.5, 60], "png"), "fox loss time 0.5-60 s.png");
+});
+
+// ------------------------------------------------------------------ axes
+
+test("a logarithmic axis has as many round labels as there is room for", () => {
+  assert.deepEqual(logarithmicSplits("time", [8, 110], 600), [10, 15, 30, 60]);
+  assert.deepEqual(logarithmicSplits("time", [80, 110], 200), []);
+  assert.deepEqual(logarithmicSplits("step", [1, 1000], 500), [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]);
+  assert.equal(logarithmicSplits("step", [1, 1000], 140).length, 4);
+});
+
+test("distances are round", () => {
+  assert.equal(roundStep("step", 21), 25);
+  assert.equal(roundStep("time", 31), 60);
+  assert.equal(roundStep("epoch", 0.03), 0.05);
+});
+
+// ------------------------------------------------------------------ marks and overlays
+
+test("a mark lies where its evaluation was measured", () => {
+  const judged = { step: [10, 20], value: [3, 2], tokens: [100, 200], elapsed_seconds: [11, 25], epoch: [1, 2] };
+  const events = [{ kind: "saved", step: 20, message: "saved" }, { kind: "saved", step: 15, message: "saved" }];
+  const [saved, between, best] = marksOf(events, judged);
+  assert.deepEqual(best.at, { tokens: 200, time: 25, epoch: 2 });
+  assert.deepEqual([saved.at, between.at], [best.at, undefined]);
+});
+
+test("an overlaid run looks like no other curve of a chart", () => {
+  const taken = [];
+  for (let i = 0; i < 6; i += 1) taken.push(overlayToken(taken));
+  assert.equal(new Set(taken).size, 6);
+  assert.ok(!taken.includes("--curve-train") && !taken.includes("--curve-validation"));
+  assert.ok(overlayDash({ token: "--curve-violet" }, "--curve-violet"));
+  assert.equal(overlayDash({ token: "--curve-violet" }, "--curve-pink"), undefined);
 });
 
 test("a file holds the part in view, and no formula", () => {

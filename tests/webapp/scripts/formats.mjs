@@ -43,3 +43,5 @@ for (const { state, ...expected } of cases.states) {
     time: runstate.timeCell(state),
   }, expected, JSON.stringify(state));
 }
+
+assert.deepEqual([0, 61.6, 3725].map(formats.clock), ["0:00:00", "0:01:02", "1:02:05"]);
