@@ -156,6 +156,7 @@ def test_open_menus_and_mistakes_are_whole_too(
     page.goto(pages["run-completed"])
     page.get_by_label("More actions").click()
     found = examine(visit, "menu", TWO_VIEWS)
+    page.keyboard.press("Escape")
     page.keyboard.press("?")
     expect(page.locator("#shortcuts")).to_be_visible()
     found += examine(visit, "shortcuts", TWO_VIEWS)
