@@ -40,12 +40,14 @@ class SittingRow:
 def sitting_rows(sittings: Iterable[Mapping[str, Any]], state: State) -> list[SittingRow]:
     """Return the sittings oldest first; the last of an active run goes on to its present step.
 
-    The first begins at step 0, which is written down only when it ends.
+    The first begins at step 0, which is written down only when it ends. One that nobody saw end
+    came at least as far as the next one began.
     """
     known = [dict(sitting) for sitting in sittings]
     if known and known[0]["from_step"] is None:
         known[0]["from_step"] = 0
-    return [_row(sitting, state) for sitting in known]
+    rows = [_row(sitting, state) for sitting in known]
+    return [_reached(row, _next_start(rows[place:])) for place, row in enumerate(rows, 1)]
 
 
 def _row(sitting: Mapping[str, Any], state: State) -> SittingRow:
@@ -60,6 +62,13 @@ def _row(sitting: Mapping[str, Any], state: State) -> SittingRow:
         seconds=None if only_waited(state) else _seconds_between(sitting["started_at"], seen_last),
         ended="running now" if present else sitting["ended"] or "interrupted",
     )
+
+
+def _reached(row: SittingRow, next_start: int | None) -> SittingRow:
+    """Return the row of a process with the step that it reached, as the next one shows it."""
+    if row.to_step is not None or row.from_step is None or next_start is None:
+        return row
+    return replace(row, to_step=next_start) if next_start > row.from_step else row
 
 
 def fold_attempts(rows: Sequence[SittingRow]) -> list[SittingRow]:

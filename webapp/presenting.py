@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -497,6 +498,21 @@ def moment_words(moment: Moment) -> str:
     if moment.val_loss is not None:
         words += f" · validation loss {formats.loss(moment.val_loss)}"
     return words
+
+
+def log_parts(line: str) -> tuple[str, str]:
+    """Cut a line of the log into the moment when it was written, or nothing, and the rest."""
+    found = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z(?= )", line)
+    return (found[0], line[found.end() :]) if found else ("", line)
+
+
+def event_words(message: str) -> str:
+    """Return what an event tells, its exact seconds as people say them; the log keeps those."""
+    return re.sub(r"\b(\d+\.\d{3}) s\b", lambda found: _about(float(found[1])), message)
+
+
+def _about(seconds: float) -> str:
+    return "less than a second" if seconds < 1 else formats.duration(seconds)
 
 
 def log_level(line: str) -> Literal["info", "warning", "error"]:

@@ -83,6 +83,11 @@ export function duration(seconds) {
   return pair(Math.floor(whole / 3600), 24, "d", "h");
 }
 
+// What an event tells, its exact seconds as people say them; the log keeps the exact ones.
+export function eventWords(message) {
+  return message.replace(/\b(\d+\.\d{3}) s\b/g, (_, seconds) => (seconds < 1 ? "less than a second" : duration(Number(seconds))));
+}
+
 function pair(amount, factor, unit, smaller) {
   const rest = amount % factor;
   const large = `${Math.floor(amount / factor)} ${unit}`;

@@ -11,6 +11,7 @@ const NEAR_PX = 40;
 const SEARCH_AFTER_MS = 250;
 // A search goes on by itself so often while it finds nothing.
 const MOST_ROUNDS = 8;
+const STAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z(?= )/;
 
 export class Log {
   constructor(panel, runId, end) {
@@ -242,7 +243,22 @@ function lineNode(line, tag = "span", sought = "") {
   const node = document.createElement(tag);
   node.className = "log-line";
   node.dataset.level = levelOf(line);
-  node.append(...parts(line, sought).map(([text, found]) => (found ? marked(text) : text)));
+  const stamp = stampOf(line, sought);
+  if (stamp) node.append(timeOf(stamp));
+  node.append(...parts(line.slice(stamp.length), sought).map(([text, found]) => (found ? marked(text) : text)));
+  return node;
+}
+
+// When a line was written, where that may be shown short: what was sought in it is shown in full.
+export function stampOf(line, sought = "") {
+  const stamp = STAMP.exec(line)?.[0] ?? "";
+  return sought && stamp.toLowerCase().includes(sought.toLowerCase()) ? "" : stamp;
+}
+
+// The time of day; the exact moment on hover. The same is done by webapp/presenting.py.
+function timeOf(stamp) {
+  const node = document.createElement("time");
+  Object.assign(node, { dateTime: stamp, title: stamp, textContent: stamp.slice(11, 19) });
   return node;
 }
 

@@ -16,6 +16,7 @@ const FINISHED = { length: "reached the length", end_of_text: "ended its text", 
 
 const form = document.getElementById("playground");
 const lanesNode = document.getElementById("lanes");
+const allSettings = form?.querySelector("[data-all-settings]");
 const writeButton = form?.querySelector("[data-write]");
 const haltButton = form?.querySelector("[data-halt]");
 const lanes = [];
@@ -61,6 +62,7 @@ function mark(field) {
 // Mark every wrong field, go to the first, and say whether there is none.
 function allFit() {
   const wrong = [...form.querySelectorAll("[data-allowed]")].filter((field) => !mark(field));
+  if (wrong.length) allSettings.open = true;
   wrong[0]?.focus();
   return wrong.length === 0;
 }
@@ -314,6 +316,14 @@ function bindForm() {
   });
 }
 
+// On a small screen the settings are folded below the presets, but for one that is wrong.
+function foldSettings() {
+  const narrow = matchMedia("(max-width: 760px)");
+  const fold = () => { allSettings.open = !narrow.matches || allSettings.querySelector("[aria-invalid]") != null; };
+  narrow.addEventListener("change", fold);
+  fold();
+}
+
 function bindSocket() {
   socket.on("token", (message) => laneOf(message.id)?.take(message));
   socket.on("done", (message) => laneOf(message.id)?.done(message));
@@ -326,6 +336,7 @@ function bindSocket() {
 
 if (form) {
   bindForm();
+  foldSettings();
   bindSocket();
   addLane(lanesNode.querySelector("[data-lane]"));
   showHistory();

@@ -5,7 +5,7 @@ import { Chart } from "./chart.js";
 import { ChartView } from "./chartview.js";
 import { Details } from "./details.js";
 import { moveOn } from "./flashes.js";
-import { age, countdown, paused, silence } from "./formats.js";
+import { age, countdown, eventWords, paused, silence } from "./formats.js";
 import { watchRun, watchRuns } from "./live.js";
 import { Log } from "./log.js";
 import { Readings } from "./machine.js";
@@ -181,7 +181,7 @@ function eventNode({ kind, level, message, at }) {
   what.className = "faint";
   what.textContent = kind;
   text.className = "event-text";
-  text.textContent = message;
+  text.textContent = eventWords(message);
   when.className = "faint tiny";
   Object.assign(when, { dateTime: at, title: at, textContent: age(at) });
   when.dataset.age = at;

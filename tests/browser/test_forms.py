@@ -30,6 +30,7 @@ def two_runs(store: RunStore) -> list[str]:
 def test_the_plan_follows_what_is_typed_and_a_slow_answer_never_overtakes(visit: Visit) -> None:
     page = visit.page
     page.goto("/runs/new")
+    page.wait_for_function("() => window.htmx")
     plan = page.locator("#plan")
     expect(plan).to_contain_text("3 passes over the text")
     held = list[Route]()
@@ -67,6 +68,7 @@ def test_the_plan_follows_what_is_typed_and_a_slow_answer_never_overtakes(visit:
 def test_settings_are_found_and_mistakes_take_the_focus(visit: Visit) -> None:
     page = visit.page
     page.goto("/runs/new")
+    page.wait_for_function("() => window.htmx")
     search = page.get_by_label("Find a setting")
     search.fill("warm")
     expect(page.locator("#setting-count")).to_have_text("2 settings")

@@ -730,7 +730,7 @@ def test_debug_shows_the_traceback_and_nothing_else_does(call: Call) -> None:
     answer = call("status", "--run-id", "nope", "--debug")
     assert answer.status == 3
     assert "Traceback" in answer.err
-    assert "NotFoundError" in answer.err
+    assert "NoSuchRunError" in answer.err
 
 
 def test_a_workspace_that_may_not_be_read_is_told(

@@ -175,7 +175,10 @@ def training(trial: Trial, run_id: str, past_step: int = 8) -> tuple[Run, Proces
     """Wait until a run is past its first save."""
     run = trial.store.wait(
         run_id,
-        lambda run: not run.active or (run.state.step or 0) > past_step,
+        lambda run: (
+            not run.active
+            or ((run.state.step or 0) > past_step and run.paths.checkpoint("latest").exists())
+        ),
         PATIENCE_SECONDS,
     )
     assert run.state.process is not None, (run.status, trial.story(run_id))

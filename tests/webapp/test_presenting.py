@@ -33,6 +33,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "countdown": formats.countdown,
     "countdown_short": formats.countdown_short,
     "note": lambda fields: note_of(**fields),
+    "event": presenting.event_words,
     "silence": formats.silence,
     "paused": formats.paused,
     "ordinal": formats.ordinal,
@@ -178,6 +179,18 @@ def test_samples_are_grouped_by_step_beside_their_evaluation() -> None:
 )
 def test_levels_of_log_lines(line: str, level: str) -> None:
     assert presenting.log_level(line) == level
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("2026-01-02T03:04:05.678Z INFO a", ("2026-01-02T03:04:05.678Z", " INFO a")),
+        ("Traceback (most recent call last):", ("", "Traceback (most recent call last):")),
+        ("2026-01-02 alone", ("", "2026-01-02 alone")),
+    ],
+)
+def test_the_moment_of_a_line_is_told_from_the_rest(line: str, parts: tuple[str, str]) -> None:
+    assert presenting.log_parts(line) == parts
 
 
 def test_settings_that_differ_are_marked() -> None:

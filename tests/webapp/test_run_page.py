@@ -155,9 +155,9 @@ def test_neighbouring_attempts_without_a_step_that_was_kept_are_one_row() -> Non
     done = sitting(id=9, from_step=60, to_step=90, ended="completed")
     rows = fold_attempts(sitting_rows([*began, done], state(status="completed", step=90)))
     assert [(row.from_step, row.to_step, row.ended) for row in rows] == [
-        (0, None, "interrupted"),
+        (0, 40, "interrupted"),
         (40, None, "2 attempts without a step that was kept"),
-        (40, None, "interrupted"),
+        (40, 60, "interrupted"),
         (60, None, "2 attempts without a step that was kept"),
         (60, 90, "completed"),
     ]

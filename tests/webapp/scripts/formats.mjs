@@ -13,6 +13,7 @@ const functions = {
   plural: (number) => formats.plural(number, "warning"),
   since: runstate.sinceWord,
   hint: (hint) => runstate.hintWords({ error: { hint } }),
+  event: formats.eventWords,
   countdown: formats.countdown,
   countdown_short: formats.countdownShort,
   note: runstate.rowNote,
