@@ -6,6 +6,9 @@ one run has all of them read.
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +24,14 @@ from trainer.store.workspace import RunPaths
 READ_AT_ONCE_BYTES = 8 * 1024**2
 """Metrics up to this size are read whole in some 30 ms."""
 
-_READERS = ThreadPoolExecutor(1, "whole-metrics")
+
+def _give_way() -> None:
+    """Let the kernel prefer all others to this thread: whoever asked is about to draw a page."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+_READERS = ThreadPoolExecutor(1, "whole-metrics", _give_way)
 
 
 def damaged_files(paths: RunPaths, state: State, *, wait: bool = True) -> list[str]:

@@ -77,6 +77,8 @@ class StaticFiles:
         self._folder = folder
         self._known: dict[str, StaticFile] = {}
         self._reading = threading.Lock()
+        self.newest_version = ""
+        """What :meth:`version` returned last."""
 
     def version(self) -> str:
         """Return what changes with any of the files. It looks at each, and opens none."""
@@ -85,7 +87,8 @@ class StaticFiles:
             for path in self._folder.rglob("*")
             if path.is_file()
         )
-        return hashlib.sha256(repr(seen).encode()).hexdigest()[:VERSION_LENGTH]
+        self.newest_version = hashlib.sha256(repr(seen).encode()).hexdigest()[:VERSION_LENGTH]
+        return self.newest_version
 
     def find(self, name: str) -> StaticFile | None:
         """Return a file by its path in the folder, or None when there is none."""
@@ -130,8 +133,9 @@ def register(app: Flask, folder: Path) -> None:
     files = StaticFiles(folder)
 
     def versioned(version: str, filename: str) -> Response:
-        # A page from before an update gets what there is now, and does not keep it.
-        return serve(filename, for_good=version == _version_now(files))
+        # A page from before an update gets what there is now, and does not keep it. To look at
+        # all files again for each of them would take longer than to send it.
+        return serve(filename, for_good=version == (files.newest_version or files.version()))
 
     def plain(filename: str) -> Response:
         return serve(filename, for_good=False)
@@ -153,12 +157,15 @@ def register(app: Flask, folder: Path) -> None:
 
     @app.template_global()
     def module(name: str) -> Markup:
-        """Write the element of a module; all that it imports is asked for with it, not after it."""
+        """Write the element of a module; all that it imports is asked for with it, not after it.
+
+        What draws the page goes first: styles have a higher priority.
+        """
         asked = g.setdefault("static_modules", set())
         imported = [one for one in files.modules_of(name) if one not in asked]
         asked.update(imported)
-        link = Markup('<link rel="modulepreload" href="{}">\n')
-        script = Markup('<script type="module" src="{}"></script>')
+        link = Markup('<link rel="modulepreload" fetchpriority="low" href="{}">\n')
+        script = Markup('<script type="module" fetchpriority="low" src="{}"></script>')
         links = [link.format(url_for("static", filename=one)) for one in imported]
         return Markup("").join([*links, script.format(url_for("static", filename=name))])
 

@@ -103,10 +103,10 @@ def test_a_module_is_asked_for_together_with_all_that_it_imports(app: Flask, fol
         version = url_for("static", filename="js").removesuffix("/js")
         written = render_template_string('{{ module("js/run.js") }}\n{{ module("js/a.js") }}')
     assert written.splitlines() == [
-        f'<link rel="modulepreload" href="{version}/js/a.js">',
-        f'<link rel="modulepreload" href="{version}/js/page.js">',
-        f'<link rel="modulepreload" href="{version}/vendor/io.esm.js">',
-        f'<script type="module" src="{version}/js/run.js"></script>',
-        f'<link rel="modulepreload" href="{version}/js/run.js">',
-        f'<script type="module" src="{version}/js/a.js"></script>',
+        f'<link rel="modulepreload" fetchpriority="low" href="{version}/js/a.js">',
+        f'<link rel="modulepreload" fetchpriority="low" href="{version}/js/page.js">',
+        f'<link rel="modulepreload" fetchpriority="low" href="{version}/vendor/io.esm.js">',
+        f'<script type="module" fetchpriority="low" src="{version}/js/run.js"></script>',
+        f'<link rel="modulepreload" fetchpriority="low" href="{version}/js/run.js">',
+        f'<script type="module" fetchpriority="low" src="{version}/js/a.js"></script>',
     ]
