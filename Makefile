@@ -11,7 +11,7 @@ run: $(VENV)/.installed
 	@$(BIN)/llm-trainer web --open --quickstart
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
