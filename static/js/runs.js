@@ -215,6 +215,9 @@ if (list) {
   listenForSelection();
   loadSparklines(list);
   tellFilterFault();
+  // What was typed is asked for already: to leave the box must not fetch the rows anew, and take
+  // the focus from them.
+  document.getElementById("search")?.addEventListener("change", (event) => event.stopPropagation());
   list.addEventListener("click", onClick);
   list.addEventListener("keydown", onKey);
   document.addEventListener("htmx:afterSettle", () => {

@@ -152,7 +152,9 @@ def test_the_list_is_worked_by_keyboard(visit: Visit, make_run: MakeRun) -> None
     page.go_back()
     page.keyboard.press("/")
     page.wait_for_function("() => window.htmx")
-    page.keyboard.type("omega")
+    with page.expect_response(lambda response: "q=omega" in response.url):
+        page.keyboard.type("omega")
+    page.wait_for_function("() => !document.querySelector('.htmx-request')")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page).to_have_url(re.compile("q=omega"))
     expect(page.locator("#search")).to_be_focused()
