@@ -85,12 +85,12 @@ def test_an_answer_that_may_not_wait_tells_of_damage_at_a_later_look(
     run = make_run(points=3000, step=3000)
     torn_in_the_middle(run)
     held = threading.Event()
-    damage._READERS.submit(held.wait)  # The disk is slow.
+    damage._readers().submit(held.wait)  # The disk is slow.
     hurried = RunStore(home, hurried=True)
     assert hurried.inspect(run.run_id).damage == ()
     assert store.inspect(run.run_id).damage == (TORN,)
     held.set()
-    damage._READERS.submit(str).result()
+    damage._readers().submit(str).result()
     assert hurried.inspect(run.run_id).damage == (TORN,)
 
 

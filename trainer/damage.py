@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer import config as configuration
 from trainer.errors import ConfigurationError, DamagedError, StoreError, UsageError
@@ -20,6 +20,9 @@ from trainer.store.files import read_record
 from trainer.store.metrics import check_metrics
 from trainer.store.records import ACTIVE, Meta, State
 from trainer.store.workspace import RunPaths
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 READ_AT_ONCE_BYTES = 8 * 1024**2
 """Metrics up to this size are read whole in some 30 ms."""
@@ -31,7 +34,12 @@ def _give_way() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
-_READERS = ThreadPoolExecutor(1, "whole-metrics", _give_way)
+@lru_cache(maxsize=1)
+def _readers() -> ThreadPoolExecutor:
+    """Return the one thread that reads; a command that waits for its answer starts without it."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(1, "whole-metrics", _give_way)
 
 
 def damaged_files(paths: RunPaths, state: State, *, wait: bool = True) -> list[str]:
@@ -61,7 +69,7 @@ def metrics_damage(paths: RunPaths, state: State, wait: bool) -> str | None:
 
 @lru_cache(maxsize=256)
 def _being_read(path: Path, changed_ns: int, size: int) -> Future[str | None]:
-    return _READERS.submit(_whole_damage, path, changed_ns, size)
+    return _readers().submit(_whole_damage, path, changed_ns, size)
 
 
 @lru_cache(maxsize=256)
