@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import pytest
 
 from trainer import config as configuration
 from trainer.config import Config
+from trainer.inference.rendezvous import connect
+from trainer.inference.service.lifetime import END_VARIABLE
 from trainer.runs import Run, RunStore
 from trainer.store.files import replace_file, write_record
 from trainer.store.metrics import MetricsWriter
@@ -22,6 +27,31 @@ WIKITEXT = Path(__file__).resolve().parents[2] / "shared" / "data" / "wikitext"
 CREATED_AT = "2026-01-02T03:04:05.000Z"
 
 MakeRun = Callable[..., Run]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def model_services() -> Iterator[Path]:
+    """Where the shared processes that hold models are met: a folder of these tests, and emptied."""
+    with (
+        tempfile.TemporaryDirectory(prefix="llmt-") as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        patch.setenv(END_VARIABLE, "20")
+        yield Path(folder)
+        for path in Path(folder).rglob("*.sock"):
+            end_service(path)
+
+
+def end_service(path: Path) -> None:
+    """End the process that listens at a socket, if one does."""
+    connection = connect(path)
+    if connection is None:
+        return
+    with connection, connection.makefile("rb") as events:
+        hello = json.loads(events.readline())
+        os.kill(hello["pid"], signal.SIGKILL)
+        events.read()
 
 
 @pytest.fixture

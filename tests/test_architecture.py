@@ -21,8 +21,16 @@ HEAVY = {
     "huggingface_hub",
     "safetensors",
     "transformers",
+    "gguf",
+    "tensorboard",
 }
-ENGINE_SIDE = ("trainer.engine", "trainer.worker", "trainer.inference.service")
+ENGINE_SIDE = (
+    "trainer.engine",
+    "trainer.worker",
+    "trainer.inference.service.answer",
+    "trainer.inference.service.models",
+    "trainer.inference.service.tasks",
+)
 """The modules that live in the worker's and the model's processes: only these may be heavy."""
 
 MAY_NOT_IMPORT = {
@@ -53,6 +61,8 @@ MAY_NOT_IMPORT = {
         "trainer.tui",
         "webapp",
     ),
+    "trainer.licence": ("trainer.store", "trainer.runs", "trainer.engine", "trainer.cli", "webapp"),
+    "trainer.provenance": ("trainer.store", "trainer.runs", "trainer.engine", "trainer.cli"),
     "trainer.choosing": ("trainer.store", "trainer.runs", "trainer.engine", "trainer.telemetry"),
     "trainer.candidates": ("trainer.store", "trainer.runs", "trainer.launch", "trainer.engine"),
     "trainer.queueing": ("trainer.runs", "trainer.launch", "trainer.engine", "trainer.cli"),
@@ -127,7 +137,11 @@ def test_only_the_engine_side_names_a_heavy_library() -> None:
         "import trainer.deadline",
         "import trainer.notify.notifying",
         "import trainer.inference.client",
-        "import trainer.export_hf",
+        "import trainer.inference.status",
+        "import trainer.inference.service.serving",
+        "import trainer.export_model",
+        "import trainer.export_tensorboard",
+        "import trainer.import_hf",
     ],
 )
 def test_a_viewer_starts_without_torch(statement: str, tmp_path: Path) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks import beside
 from benchmarks.__main__ import NAMES
+from benchmarks.beside import WRITERS, Window, seconds_a_step
+from benchmarks.callers import Written, in_turn, seeds_of_long_texts, together
+from benchmarks.connection import split
 from benchmarks.contest import Contestant, hold, seconds_to_reach
 from benchmarks.dashboard import lateness, percentile
-from benchmarks.measuring import Figure, interleaved, ratios, table
+from benchmarks.measuring import Figure, as_far_as, interleaved, median_interval, ratios, table
 from benchmarks.memory import peak_bytes
 from benchmarks.options import Options
 from benchmarks.overhead import Watch, shares
-from benchmarks.serving import proportional_set_size
+from benchmarks.server import proportional_set_size
 from benchmarks.stores import SPIKE_LOSS, Curve, make_store
 from benchmarks.utilisation import worthwhile
 from trainer.engine.utilisation import MatmulPeak
@@ -64,6 +69,30 @@ def test_what_was_asked_for_stands_beside_what_was_measured() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("count", "low", "high"),
+    [
+        (5, 1, 5),  # 1 - 2/32 is less than 95 %, but there is nothing wider.
+        (6, 1, 6),
+        (9, 2, 8),  # 1 - 2 * (1 + 9) / 512 = 96 %.
+        (14, 3, 12),  # 1 - 2 * (1 + 14 + 91) / 16384 = 98.7 %; one further in is 94.3 %.
+    ],
+)
+def test_the_median_lies_between_two_of_the_values(count: int, low: int, high: int) -> None:
+    values = [float(one) for one in range(count, 0, -1)]
+    assert median_interval(values) == (low, high)
+
+
+def test_a_part_that_fails_is_told_and_keeps_what_it_had() -> None:
+    def measured() -> Iterator[Figure]:
+        yield Figure.of("speed", [1.0], "x")
+        raise RuntimeError("the run failed\nat once")
+
+    speed, why = as_far_as("training", measured())
+    assert (speed.median, why.what) == (1.0, "training")
+    assert why.missing == "not measured any further: the run failed"
+
+
 # ---------------------------------------------------------------------- the dashboard
 
 
@@ -105,6 +134,69 @@ def test_a_step_is_late_until_it_or_a_later_one_is_shown() -> None:
 def test_shared_pages_count_in_part() -> None:
     rollup = "55d0-7ffe ---p 0 00:00 0 [rollup]\nRss:  3000 kB\nPss:  1200 kB\nPss_Anon:  900 kB\n"
     assert proportional_set_size(rollup) == 1200 * 1024
+
+
+# ---------------------------------------------------------------------- serving
+
+
+class Scripted:
+    """Writes 10 tokens in half a second, but texts of even seeds end after 4."""
+
+    def write(self, tokens: int, seed: int) -> Written:
+        return Written(tokens if seed % 2 else 4, 0.5, first_seconds=0.01 * seed)
+
+
+def test_several_texts_count_as_one() -> None:
+    turns = in_turn(Scripted(), 10, [1, 3, 2])
+    assert turns == Written(24, 1.5, first_seconds=0.01)
+    assert turns.tokens_per_second == 16.0
+    crowd = together(Scripted(), 10, [1, 3, 2])
+    assert (crowd.tokens, crowd.first_seconds) == (24, 0.03)
+
+
+def test_texts_that_end_early_are_passed_over() -> None:
+    assert seeds_of_long_texts(Scripted(), 10, 3) == [1, 3, 5]
+    with pytest.raises(RuntimeError, match="only 0 of 40 texts have 10 tokens"):
+        seeds_of_long_texts(_Even(), 10, 1)
+
+
+class _Even(Scripted):
+    def write(self, tokens: int, seed: int) -> Written:
+        return super().write(tokens, 2 * seed)
+
+
+def test_an_answer_has_the_number_of_what_was_asked() -> None:
+    assert split('4312[{"ok":true}]') == ("12", '[{"ok":true}]')
+    assert split('40{"sid":"x"}') == ("", '{"sid":"x"}')
+
+
+def test_only_steps_within_a_window_count() -> None:
+    done = [1.0, 2.0, 2.5, 3.0, 3.5, 9.0]
+    assert seconds_a_step(done, 1.5, 4.0) == 0.5
+    with pytest.raises(RuntimeError, match="no step"):
+        seconds_a_step(done, 5.0, 8.0)
+
+
+def test_each_kind_of_writing_is_compared_with_its_own_round() -> None:
+    """Nobody: a step a second; at rest the same; one text: 10 % more; four: twice as long."""
+    steps = {"nobody": 1.0, "a model at rest": 1.0, "one text": 1.1, "four texts at once": 2.0}
+    windows, done = [], []
+    for n, kind in enumerate([*WRITERS, *reversed(WRITERS)]):
+        began = 100.0 * n
+        windows.append(Window(kind, began, began + 50, service=0.25 if WRITERS[kind] else 0.0))
+        done += [began + steps[kind] * step for step in range(20)]
+    told = {one.what: one.median for one in beside.told(windows, done)}
+    assert told == pytest.approx(
+        {
+            "a step alone": 1000.0,
+            "a step beside a model at rest takes longer by": 0.0,
+            "a step beside one text takes longer by": 10.0,
+            "a step beside four texts at once takes longer by": 100.0,
+            "the models' process takes, a model at rest": 0.0,
+            "the models' process takes, one text": 25.0,
+            "the models' process takes, four texts at once": 25.0,
+        }
+    )
 
 
 # ---------------------------------------------------------------------- the contest

@@ -56,6 +56,12 @@ def test_another_text_leaves_only_speed() -> None:
     assert best("tokens_per_second", [10.0, 20.0], common) == 20.0
 
 
+def test_nothing_is_ranked_by_a_text_that_nobody_knows() -> None:
+    common = comparing.in_common([configured(data__dataset_name="unknown")] * 2)
+    assert (common.text, common.vocabulary) == (False, False)
+    assert "is not known" in common.words
+
+
 def test_the_same_text_held_out_otherwise_is_another_text() -> None:
     common = comparing.in_common([configured(), configured(data__held_out_fraction=0.1)])
     assert "(wikitext-2, prepared differently)" in common.words

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from trainer import config as configuration
 from trainer import formats
 from trainer.config import SETTINGS, Config, DataSettings
+from trainer.datasource import UNKNOWN_TEXT
 from trainer.store.records import State
 
 Needs = Literal["nothing", "same text", "same tokens"]
@@ -82,6 +83,13 @@ def in_common(configs: Iterable[Config | None]) -> Common:
             False,
             "The configuration of a run cannot be read, so nobody knows whether the runs learn "
             "from the same text: none is marked as best in loss, perplexity or bits per byte.",
+        )
+    if any(data.dataset_name == UNKNOWN_TEXT for data in known):
+        return Common(
+            False,
+            False,
+            "The text of an imported run is not known: none is marked as best in loss, perplexity "
+            "or bits per byte.",
         )
     texts = {_text(data): _text_words(data) for data in known}
     if len(texts) > 1:

@@ -304,9 +304,10 @@ class _CardConfig(msgspec.Struct):
 
 
 class _Card(msgspec.Struct):
-    """The part of a dataset card's front matter that says which configurations there are."""
+    """The part of a dataset card's front matter that is of use: configurations and licences."""
 
     configs: list[_CardConfig] = []
+    license: Any = None
 
 
 def folder_configs(folder: Path) -> dict[str, list[str]]:
@@ -318,6 +319,17 @@ def folder_configs(folder: Path) -> dict[str, list[str]]:
         DatasetNameError: the README's front matter cannot be understood.
     """
     return {c.config_name: [*_patterns(c.data_files, c.data_dir)] for c in _card(folder).configs}
+
+
+def folder_licences(folder: Path) -> tuple[str, ...]:
+    """Return the licences that a folder's README names, by the hub's identifiers.
+
+    Raises:
+        DatasetNameError: the README's front matter cannot be understood.
+    """
+    told = _card(folder).license
+    names = told if isinstance(told, list) else [told]
+    return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def _card(folder: Path) -> _Card:

@@ -26,6 +26,9 @@ Kind = Literal["hub", "embedded", "path"]
 
 PROBE_SECONDS = 3.0
 EMBEDDED = "python-docs"
+UNKNOWN_TEXT = "unknown"
+"""Stands for the text of an imported model that nobody has named."""
+
 _WIKITEXT = "Salesforce/wikitext"
 _SHORT_NAMES = {
     "wikitext-2": "wikitext-2-raw-v1",
@@ -85,6 +88,11 @@ def identify(data: DataSettings) -> Source:
         return Source("path", name, config, _label(_short_path(name), config))
     if _HUB_ID.fullmatch(name):
         return Source("hub", name, config, _label(name, config))
+    if name == UNKNOWN_TEXT:
+        raise DatasetNameError(
+            "The text that this model goes with is not known: it was imported without one.",
+            "Import it again and name a text: --set data.dataset_name=NAME.",
+        )
     raise DatasetNameError(f"'{name}' is not a known dataset.{_guess(name)}", _ACCEPTED)
 
 

@@ -94,6 +94,14 @@ class ConflictError(TrainerError):
     http_status = 409
 
 
+class BusyError(TrainerError):
+    """More is asked for at once than there is room for; the same may be asked again in a while."""
+
+    kind = "busy"
+    exit_code = 4
+    http_status = 429
+
+
 class DataError(TrainerError):
     """The text cannot be used, or cannot be reached."""
 

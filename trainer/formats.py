@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from unicodedata import category
 
 ABSENT = "–"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -138,6 +139,13 @@ def silence(seconds: float | None) -> str:
 def paused(pid: int | None) -> str:
     """Say that a process is held up, and what lets it go on; nothing without one."""
     return "" if pid is None else f"paused by kill -STOP; kill -CONT {pid} lets it go on"
+
+
+def harmless(text: str) -> str:
+    """Put U+FFFD for control characters: text that others wrote must not drive a terminal."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" or category(c) == "Zs" else "\ufffd" for c in text
+    )
 
 
 def parse_time(stamp: str) -> datetime:

@@ -110,17 +110,28 @@ class _PreparedSplit(msgspec.Struct):
 
 
 class _PreparedInfo(msgspec.Struct):
-    """The part of ``dataset_info.json`` that tells of the splits."""
+    """The part of ``dataset_info.json`` that tells of the splits and the licence."""
 
     splits: dict[str, _PreparedSplit] = {}
+    license: str = ""
+
+
+def _prepared_info(folder: Path) -> _PreparedInfo:
+    try:
+        content = (folder / "dataset_info.json").read_bytes()
+        return msgspec.json.decode(content, type=_PreparedInfo)
+    except (OSError, msgspec.DecodeError):
+        return _PreparedInfo()
 
 
 def _prepared_splits(folder: Path) -> dict[str, _PreparedSplit]:
-    try:
-        content = (folder / "dataset_info.json").read_bytes()
-        return msgspec.json.decode(content, type=_PreparedInfo).splits
-    except (OSError, msgspec.DecodeError):
-        return {}
+    return _prepared_info(folder).splits
+
+
+def prepared_licence(name: str, config: str | None) -> str:
+    """Return the licence that a downloaded hub dataset tells of itself; empty where it does not."""
+    folder = prepared_folder(name, config)
+    return _prepared_info(folder).license.strip() if folder else ""
 
 
 def prepared_rows(folder: Path) -> dict[str, int]:

@@ -71,7 +71,7 @@ from trainer.store.records import (
 )
 from trainer.store.stop_request import StopRequest, default_deadline_seconds, read_stop_request
 from trainer.store.trouble import read_trouble
-from trainer.store.truth import silent_seconds, told_truly
+from trainer.store.truth import nothing_saved_words, silent_seconds, told_truly
 from trainer.store.workspace import RunPaths, Workspace, is_run_id
 from trainer.trash import DeletedRun
 
@@ -403,10 +403,12 @@ class RunStore:
         """
         if not is_checkpoint_name(name):
             raise UsageError(f"'{name[:80]}' is not a checkpoint.", f"Use {CHECKPOINT_SOURCES}.")
-        path = self.get(run_id).paths.checkpoint(name)
+        run = self.get(run_id)
+        path = run.paths.checkpoint(name)
         if not path.is_file():
-            there = ", ".join(c.name for c in self.checkpoints(run_id)) or "none yet"
-            raise NotFoundError(f"Run {run_id} has no checkpoint '{name}'.", f"There is: {there}.")
+            there = [checkpoint.name for checkpoint in self.checkpoints(run_id)]
+            hint = f"There is: {', '.join(there)}." if there else _nothing_saved_hint(run)
+            raise NotFoundError(f"Run {run_id} has no checkpoint '{name}'.", hint)
         return path
 
     def pin_checkpoint(self, run_id: str, name: str) -> str:
@@ -780,7 +782,9 @@ def extended(config: Config, state: State, more_epochs: int) -> Config:
     if not more_epochs:
         return config
     training = config.training
-    epochs = training.epochs + more_epochs
+    # An imported run has done none of the epochs that its configuration speaks of.
+    done = training.epochs if state.epochs is None else state.epochs
+    epochs = done + more_epochs
     if training.max_steps is None:
         return configuration.replace(config, training__epochs=epochs)
     if state.steps_per_epoch is None:
@@ -888,6 +892,16 @@ def only_waited(state: State) -> bool:
 def status_word(run: Run) -> str:
     """Return the status as a list tells it; one that stops has its deadline, paused or not."""
     return "paused" if run.paused and run.status != "stopping" else run.status
+
+
+def _nothing_saved_hint(run: Run) -> str:
+    """Say of a run without a checkpoint when there will be one, or how to start it anew."""
+    if run.active:
+        return (
+            "It saves its first one while it trains: "
+            f"'llm-trainer status --run-id {run.run_id}' tells how far it is."
+        )
+    return nothing_saved_words(run.paths)
 
 
 def progress_percent(state: State) -> float | None:

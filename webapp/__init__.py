@@ -14,9 +14,10 @@ from flask_socketio import SocketIO
 from trainer.assets import asset_dir
 from trainer.foresight.precedents import Precedents
 from trainer.runs import RunStore
-from webapp import api, errorpages, live, openai, playground, sockets, statics
+from webapp import api, errorpages, live, playground, sockets, statics
 from webapp.context import EXTENSION, DeviceCache, Services, services
 from webapp.jsonio import SocketJson
+from webapp.openai.routes import openai
 from webapp.pages import pages
 from webapp.security import MAX_BODY_BYTES, Gatekeeper, Policy, protect_changes
 from webapp.trials import Trials
@@ -59,7 +60,7 @@ def create_app(
     app.config.from_mapping(config or {})
     protect_changes(app, rules)
     errorpages.register(app)
-    for blueprint in (api.api, openai.openai, pages):
+    for blueprint in (api.api, openai, pages):
         app.register_blueprint(blueprint)
     _connect_live(app, RunStore(home, hurried=True), rules)
     app.wsgi_app = Gatekeeper(app.wsgi_app, rules)  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from trainer.errors import NoSuchRunError, TrainerError
 from webapp.context import services
-from webapp.errors import error_body, for_programs, http_error, internal_error, title_of
+from webapp.errors import for_programs, http_error, internal_error, refusal_for, title_of
 from webapp.jsonio import json_answer
 from webapp.plainpage import plain_page
 
@@ -24,7 +24,10 @@ _SAME_DAY = len("20260102")
 def answer(error: TrainerError) -> Response:
     """Answer the current request with an error, in the form its sender expects."""
     if for_programs(request.path):
-        return json_answer(error_body(error), error.http_status)
+        body, headers = refusal_for(request.path, error)
+        response = json_answer(body, error.http_status)
+        response.headers.update(headers)
+        return response
     return Response(_page(error), error.http_status, mimetype="text/html")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 
 from trainer.errors import ConfigurationError, TrainerError
+from webapp.openai.refusals import RETRY_AFTER_SECONDS, is_openai, refusal_body
 
 _PROGRAM_PATHS = ("/api/", "/v1/", "/socket.io/")
 
@@ -90,6 +91,13 @@ def internal_error() -> TrainerError:
 def for_programs(path: str) -> bool:
     """Say whether what asks for this path expects JSON rather than a page."""
     return path.startswith(_PROGRAM_PATHS) or path in ("/api", "/v1", "/healthz")
+
+
+def refusal_for(path: str, error: TrainerError) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the body and the headers of a refusal, in the shape that a path's programs know."""
+    body = refusal_body(error) if is_openai(path) else error_body(error)
+    busy = error.http_status == 429
+    return body, {"Retry-After": str(RETRY_AFTER_SECONDS)} if busy else {}
 
 
 def error_body(error: TrainerError) -> dict[str, Any]:

@@ -134,6 +134,50 @@ COMMANDS: tuple[tuple[str, str], ...] = (
 """What can be done from a terminal, and the command after ``llm-trainer``."""
 
 
+@dataclass(frozen=True)
+class Caller:
+    """A program that can write with the models here, and how to point it at them."""
+
+    title: str
+    code: str
+    more: str = ""
+
+
+def callers_of(base_url: str) -> tuple[Caller, ...]:
+    """Return the programs that speak OpenAI's interface, as they are pointed here.
+
+    Args:
+        base_url: of the interface, without a slash at its end.
+    """
+    return (
+        Caller(
+            "The openai package for Python",
+            "from openai import OpenAI\n"
+            f'client = OpenAI(base_url="{base_url}", api_key="anything")\n'
+            "answer = client.completions.create(\n"
+            '    model="latest", prompt="The history of", max_tokens=50\n'
+            ")\n"
+            "print(answer.choices[0].text)",
+            "Other programs that ask for a base URL take the same one. Where two programs write at "
+            "once, give each a key of its own and they take turns.",
+        ),
+        Caller(
+            "curl",
+            f"curl -N {base_url}/completions -H 'Content-Type: application/json' \\\n"
+            '  -d \'{"model": "latest", "prompt": "The history of", "stream": true}\'',
+        ),
+        Caller(
+            "lm-evaluation-harness",
+            "llm-trainer export --run-id latest --format hf --out my-model\n"
+            "lm_eval --model local-completions --tasks lambada_openai --model_args \\\n"
+            f"  model=latest,base_url={base_url}/completions,tokenizer=my-model,"
+            "max_length=256,num_concurrent=16",
+            "max_length is the sequence length of the run. A longer prompt cannot be scored and is "
+            "refused; one that is only continued may be longer, and its end is read.",
+        ),
+    )
+
+
 def files_of(workspace: Workspace) -> Iterator[tuple[Path, str]]:
     """Yield where the files of this workspace are, and what is in them."""
     run = workspace.runs_dir / "RUN-ID"

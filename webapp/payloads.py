@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from flask import request
@@ -57,19 +58,41 @@ def converted(data: Any, kind: type[T]) -> T:
         raise told_in_words(str(error), kind) from error
 
 
-def told_in_words(problem: str, kind: type[Any]) -> TrainerError:
-    """Turn msgspec's message into a sentence that begins with the field."""
-    parts = _PROBLEM.fullmatch(problem)
-    text, place = (parts["problem"], parts["place"]) if parts else (problem, None)
-    hint = f"The fields are: {', '.join(_fields(kind))}."
+@dataclass(frozen=True)
+class FieldProblem:
+    """What msgspec says is wrong with decoded JSON.
+
+    Attributes:
+        place: the field, as in ``prompt[0]``; empty where it is the whole.
+        problem: in words of msgspec, without its quotation marks.
+    """
+
+    kind: Literal["unknown", "missing", "wrong"]
+    place: str
+    problem: str
+
+
+def field_problem(message: str) -> FieldProblem:
+    """Take msgspec's message apart."""
+    parts = _PROBLEM.fullmatch(message)
+    text, place = (parts["problem"], parts["place"]) if parts else (message, None)
     named = _NAMED_FIELD.fullmatch(text)
-    if named:
-        field = f"{place}.{named['field']}" if place else named["field"]
-        what = "is not a field" if "unknown" in named["what"] else "is missing"
-        return InvalidFieldError(f"'{field}' {what}.", hint)
-    text = text.replace("`", "")
-    where = f"'{place}'" if place else "The JSON"
-    return InvalidFieldError(f"{where} is wrong: {text[:1].lower()}{text[1:]}.", hint)
+    if named is None:
+        text = text.replace("`", "")
+        return FieldProblem("wrong", place or "", text[:1].lower() + text[1:])
+    field = f"{place}.{named['field']}" if place else named["field"]
+    return FieldProblem("unknown" if "unknown" in named["what"] else "missing", field, text)
+
+
+def told_in_words(message: str, kind: type[Any]) -> TrainerError:
+    """Turn msgspec's message into a sentence that begins with the field."""
+    found = field_problem(message)
+    hint = f"The fields are: {', '.join(_fields(kind))}."
+    if found.kind != "wrong":
+        what = "is not a field" if found.kind == "unknown" else "is missing"
+        return InvalidFieldError(f"'{found.place}' {what}.", hint)
+    where = f"'{found.place}'" if found.place else "The JSON"
+    return InvalidFieldError(f"{where} is wrong: {found.problem}.", hint)
 
 
 def _fields(kind: type[Any]) -> list[str]:

@@ -39,11 +39,13 @@ from werkzeug.wrappers import Response as PlainResponse
 from trainer.errors import TrainerError, UsageError
 from webapp.errors import (
     ForbiddenError,
+    MediaTypeError,
     UnauthorizedError,
-    error_body,
     for_programs,
+    refusal_for,
     title_of,
 )
+from webapp.openai.refusals import is_openai
 from webapp.plainpage import STYLE_HASH, plain_page
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 HTMX_URL = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
 MAX_BODY_BYTES = 1024 * 1024
+MAX_PROMPT_BODY_BYTES = 16 * 1024 * 1024
+"""Of a request that brings prompts; those that are too long are told as such."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SOCKET_PATH = "/socket.io/"
 CSRF_FIELD = "csrf_token"
@@ -245,8 +249,9 @@ def _same(given: str, expected: str) -> bool:
 
 def _refusal(environ: WSGIEnvironment, error: TrainerError) -> PlainResponse:
     if for_programs(environ["PATH_INFO"]):
-        body = msgspec.json.encode(error_body(error))
-        return PlainResponse(body, error.http_status, mimetype="application/json")
+        body, headers = refusal_for(environ["PATH_INFO"], error)
+        data = msgspec.json.encode(body)
+        return PlainResponse(data, error.http_status, headers, mimetype="application/json")
     page = plain_page(
         error,
         title=title_of(error.http_status),
@@ -315,13 +320,17 @@ def protect_changes(app: Flask, policy: Policy) -> None:
 
     @app.before_request
     def check_change() -> None:
-        if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
+        most = MAX_PROMPT_BODY_BYTES if is_openai(request.path) else MAX_BODY_BYTES
+        request.max_content_length = most
+        if request.content_length is not None and request.content_length > most:
             raise RequestEntityTooLarge
         if request.method in SAFE_METHODS:
             return
         own = _own_origins(request.environ, policy)
         refuse_foreign(request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site"), own)
-        if not (sent_by_program() or has_csrf_token()):
+        if is_openai(request.path):
+            refuse_form()
+        elif not (sent_by_program() or has_csrf_token()):
             raise ForbiddenError(
                 "The form's token is missing or old.",
                 "Reload the page and send it again; programs send JSON with the header "
@@ -346,6 +355,19 @@ def sent_by_program() -> bool:
     declares no type at all comes from a script, or from a fetch, which says its Origin.
     """
     return request.mimetype in ("", "application/json")
+
+
+def refuse_form() -> None:
+    """Let only a program post where no page of the dashboard does.
+
+    Raises:
+        MediaTypeError: the request is one that a foreign page's form could send.
+    """
+    if not sent_by_program():
+        raise MediaTypeError(
+            f"The body is '{request.mimetype[:80]}', not JSON.",
+            "Send JSON with the header Content-Type: application/json.",
+        )
 
 
 def csrf_token() -> str:

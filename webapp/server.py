@@ -39,7 +39,9 @@ from webapp.security import Policy, checked_hosts
 
 log = logging.getLogger(__name__)
 
-THREADS = 128
+THREADS = 256
+"""A live connection holds one, and so does a text while it is sent; the rest answer pages."""
+
 WORKER_GRACE_SECONDS = 1
 MASTER_GRACE_SECONDS = 3
 

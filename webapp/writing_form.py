@@ -8,8 +8,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from trainer.errors import UsageError
-from trainer.inference.request import GenerationSettings
+from trainer.inference.request import MAX_STOP_TEXTS, GenerationSettings
+from trainer.inference.typed import stop_text
 
+STOP_ALLOWED = f"Give at most {MAX_STOP_TEXTS} texts, one a line."
 MOST_TOKENS_AT_ONCE = 1000
 MOST_EXACT_SEED = 2**53 - 1
 """Beyond it a browser rounds whole numbers."""
@@ -24,6 +26,8 @@ class WritingField:
         above: whether ``low`` itself is too low.
         slider: lowest value, highest value and step of the slider beside the field, if any.
         usual: what is typed there at first; an empty field that may be empty changes nothing.
+        neutral: the value that changes nothing, which is not asked of the model.
+        first: whether it stands before the settings that can be folded away.
     """
 
     name: str
@@ -36,6 +40,8 @@ class WritingField:
     whole: bool = False
     above: bool = False
     slider: tuple[float, float, float] | None = None
+    neutral: float | None = None
+    first: bool = False
 
     def problem(self, text: str) -> str:
         """Say what is allowed if the text is something else; empty when it is right."""
@@ -53,36 +59,47 @@ WRITING_FIELDS: dict[str, WritingField] = {
             "max_new_tokens", "Length", "120", "Give a whole number from 1 to 1,000.",
             "Most tokens to write.",
             low=1, high=MOST_TOKENS_AT_ONCE, whole=True, slider=(1, MOST_TOKENS_AT_ONCE, 1),
+            first=True,
         ),
         WritingField(
             "temperature", "Temperature", "0.8", "Give a number of 0 or more.",
             "0 always takes the likeliest token; higher is bolder.",
-            low=0, slider=(0, 2, 0.05),
-        ),
-        WritingField(
-            "top_k", "Top-k", "50", "Give a whole number of 0 or more.",
-            "Choose among the k likeliest tokens; 0: all.",
-            low=0, whole=True, slider=(0, 200, 1),
-        ),
-        WritingField(
-            "top_p", "Top-p", "0.95", "Give a number above 0, up to 1.",
-            "Choose among the likeliest tokens that make up this share.",
-            low=0, high=1, above=True, slider=(0.05, 1, 0.01),
-        ),
-        WritingField(
-            "min_p", "Min-p", "0", "Give a number from 0 to 1.",
-            "Leave out tokens less likely than this share of the likeliest.",
-            low=0, high=1, slider=(0, 0.5, 0.01),
-        ),
-        WritingField(
-            "repetition_penalty", "Repetition penalty", "1", "Give a number above 0.",
-            "Above 1 makes words that were used less likely.",
-            low=0, above=True, slider=(1, 2, 0.01),
+            low=0, slider=(0, 2, 0.05), first=True,
         ),
         WritingField(
             "seed", "Seed", "", "Give a whole number of 0 or more, or leave it empty.",
             "The same seed, prompt and settings write the same text again.",
-            low=0, high=MOST_EXACT_SEED, whole=True,
+            low=0, high=MOST_EXACT_SEED, whole=True, first=True,
+        ),
+        WritingField(
+            "top_k", "Top-k", "50", "Give a whole number of 0 or more.",
+            "Choose among the k likeliest tokens; 0: all.",
+            low=0, whole=True, slider=(0, 200, 1), neutral=0,
+        ),
+        WritingField(
+            "top_p", "Top-p", "0.95", "Give a number above 0, up to 1.",
+            "Choose among the likeliest tokens that make up this share.",
+            low=0, high=1, above=True, slider=(0.05, 1, 0.01), neutral=1,
+        ),
+        WritingField(
+            "min_p", "Min-p", "0", "Give a number from 0 to 1.",
+            "Leave out tokens less likely than this share of the likeliest.",
+            low=0, high=1, slider=(0, 0.5, 0.01), neutral=0,
+        ),
+        WritingField(
+            "repetition_penalty", "Repetition penalty", "1", "Give a number above 0.",
+            "Above 1 makes words that were used less likely.",
+            low=0, above=True, slider=(1, 2, 0.01), neutral=1,
+        ),
+        WritingField(
+            "presence_penalty", "Presence penalty", "0", "Give a number from -2 to 2.",
+            "Above 0 makes tokens less likely that it has written already.",
+            low=-2, high=2, slider=(-2, 2, 0.1), neutral=0,
+        ),
+        WritingField(
+            "frequency_penalty", "Frequency penalty", "0", "Give a number from -2 to 2.",
+            "The same, once for each time it has written them.",
+            low=-2, high=2, slider=(-2, 2, 0.1), neutral=0,
         ),
     )
 }  # fmt: skip
@@ -90,7 +107,12 @@ WRITING_FIELDS: dict[str, WritingField] = {
 
 @dataclass(frozen=True)
 class WritingForm:
-    """What was typed into the playground; ``model`` is a run id, a space and a checkpoint."""
+    """What was typed into the playground, or is carried by a link to it.
+
+    Args:
+        model: a run id, a space and the name of a checkpoint.
+        stop: texts to end at, one a line; see :func:`stop_texts`.
+    """
 
     model: str = ""
     prompt: str = "The history of"
@@ -100,12 +122,21 @@ class WritingForm:
     top_p: str = WRITING_FIELDS["top_p"].usual
     min_p: str = WRITING_FIELDS["min_p"].usual
     repetition_penalty: str = WRITING_FIELDS["repetition_penalty"].usual
+    presence_penalty: str = WRITING_FIELDS["presence_penalty"].usual
+    frequency_penalty: str = WRITING_FIELDS["frequency_penalty"].usual
     seed: str = WRITING_FIELDS["seed"].usual
+    stop: str = ""
 
     @classmethod
     def submitted(cls, values: Mapping[str, str]) -> WritingForm:
         """Read what a browser sent; what was not sent keeps its usual value."""
         return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+
+    @classmethod
+    def linked(cls, values: Mapping[str, str]) -> WritingForm:
+        """Read what a link carries: the fields, and the model as ``run`` and ``checkpoint``."""
+        model = f"{values.get('run', '')} {values.get('checkpoint', '')}".strip()
+        return cls.submitted({**values, "model": model})
 
     def text(self, name: str) -> str:
         """Return what was typed into a field."""
@@ -114,8 +145,9 @@ class WritingForm:
     @property
     def errors(self) -> dict[str, str]:
         """What is allowed in the fields that hold something else."""
-        problems = ((name, one.problem(self.text(name))) for name, one in WRITING_FIELDS.items())
-        return {name: words for name, words in problems if words}
+        problems = {name: one.problem(self.text(name)) for name, one in WRITING_FIELDS.items()}
+        problems["stop"] = "" if len(stop_texts(self.stop)) <= MAX_STOP_TEXTS else STOP_ALLOWED
+        return {name: words for name, words in problems.items() if words}
 
     def settings(self) -> GenerationSettings:
         """Return what is asked of the model; what changes nothing is left out.
@@ -123,13 +155,18 @@ class WritingForm:
         Raises:
             UsageError: a value is wrong: a field has an error, or the prompt is too long.
         """
-        values = {
-            name: number(self.text(name), whole=one.whole) for name, one in WRITING_FIELDS.items()
-        }
-        neutral = {"top_k": 0, "top_p": 1, "min_p": 0, "repetition_penalty": 1}
-        asked = {name: None if value == neutral.get(name) else value
-                 for name, value in values.items()}  # fmt: skip
-        return generation_settings({"prompt": self.prompt.replace("\r\n", "\n"), **asked})
+        asked: dict[str, Any] = {}
+        for name, one in WRITING_FIELDS.items():
+            value = number(self.text(name), whole=one.whole)
+            asked[name] = None if value == one.neutral else value
+        prompt = self.prompt.replace("\r\n", "\n")
+        return generation_settings({"prompt": prompt, "stop": stop_texts(self.stop), **asked})
+
+
+def stop_texts(typed: str) -> tuple[str, ...]:
+    """Read stop texts, one a line; see :func:`trainer.inference.typed.stop_text`."""
+    lines = typed.replace("\r\n", "\n").split("\n")
+    return tuple(stop_text(line) for line in lines if line)
 
 
 def number(text: str, *, whole: bool) -> int | float | None:

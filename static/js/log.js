@@ -1,8 +1,8 @@
 // The log: its tail, followed unless someone reads further up; older parts as one scrolls; and a
 // search over all of it, which the server makes. The page holds a bounded number of lines.
 
+import { fetchJson } from "./fetching.js";
 import { plural, size } from "./formats.js";
-import { fetchJson } from "./runcurves.js";
 
 const MOST_LINES = 2000;
 const PART_LINES = 200;

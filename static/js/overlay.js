@@ -1,10 +1,11 @@
 // Other runs' curves laid over those of a page: a picker, and the curves of those that were picked.
 
 import { swatch } from "./chartparts.js";
+import { fetchJson } from "./fetching.js";
 import { plural } from "./formats.js";
 import { watchRun } from "./live.js";
 import { overlayDash, overlayToken } from "./runcharts.js";
-import { fetchJson, RunCurves } from "./runcurves.js";
+import { RunCurves } from "./runcurves.js";
 
 const MOST_OVERLAID = 6;
 const MOST_LISTED = 30;

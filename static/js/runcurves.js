@@ -1,13 +1,8 @@
 // The curves of one run as a page draws them: its history, and the details of the part in view.
 
 import { Details } from "./details.js";
+import { fetchJson } from "./fetching.js";
 import { History } from "./series.js";
-
-// Without an answer the page goes on with what it has.
-export async function fetchJson(address) {
-  const response = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
-  return response?.ok ? response.json() : null;
-}
 
 export class RunCurves {
   constructor(runId, points, onChange) {

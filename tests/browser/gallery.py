@@ -71,6 +71,8 @@ def fill(store: RunStore, owner: ProcessRecord) -> Pages:
         "compare": both,
         "compare-one": "/compare",
         "playground": f"/playground?run={completed.run_id}",
+        "playground-waiting": f"/playground?run={running.run_id}",
+        "score": f"/playground/score?run={completed.run_id}",
         "help": "/help",
         "delete": f"{_page(stopped)}/delete",
         "error-no-run": "/runs/20990101-000000-0000",

@@ -14,6 +14,7 @@ from tests.browser import gallery
 from tests.browser.conftest import LOSS_CANVAS, Dashboard, Visit, visiting
 from tests.browser.gallery import Pages
 from tests.browser.inspection import axe_violations, layout_faults, settle
+from tests.browser.standin import LIKELY, Writer, wait_for
 from trainer.runs import RunStore
 from trainer.store import process
 from trainer.store.records import ProcessRecord
@@ -59,6 +60,8 @@ STATES = [
     "run-failed-at-once",
     "run-told",
     "compare-one",
+    "playground-waiting",
+    "score",
     "error-no-page",
 ]
 WITHOUT_A_CURVE = {"run-damaged", "run-queued", "run-preparing", "run-failed-at-once"}
@@ -169,6 +172,45 @@ def test_open_menus_and_mistakes_are_whole_too(
     page.locator("input[name=run]").first.check()
     found += examine(visit, "runs-selected", TWO_VIEWS)
     visit.forgive("422 (")
+    agree(found)
+
+
+def test_tinted_texts_and_what_else_could_have_come_are_whole_too(
+    visit: Visit, shown: tuple[BrowserContext, Pages]
+) -> None:
+    page, writer = visit.page, Writer(visit.page)
+    page.set_viewport_size({"width": DESK, "height": 900})
+    page.goto(shown[1]["playground"])
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    for _ in range(2):
+        page.get_by_role("button", name="Side by side").click()
+    page.keyboard.press("Control+Enter")
+    wait_for(page, writer.asked, 3)
+    for number in range(2):
+        writer.say("token", number, row=0, text=" upon a hill", tokens=3, logprobs=LIKELY)
+        writer.finish(number, " upon a hill")
+    error = {
+        "kind": "not_found",
+        "message": "There is no checkpoint 'best'.",
+        "hint": "Try latest.",
+    }
+    writer.say("failed", 2, error=error)
+    expect(page.get_by_role("button", name="Write", exact=True)).to_be_visible()
+    found = examine(visit, "playground-written", TWO_VIEWS)
+    page.locator("[data-text] .token").nth(2).click()
+    expect(page.locator("#alternatives")).to_be_visible()
+    found += examine(visit, "playground-alternatives", TWO_VIEWS)
+    page.goto(shown[1]["score"])
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    page.get_by_role("textbox", name="Text").fill(" upon a hill")
+    page.get_by_label("Compare with").select_option(index=2)
+    page.keyboard.press("Control+Enter")
+    wait_for(page, writer.scored, 2)
+    for asked in writer.scored:
+        figures = [{"label": "perplexity", "value": "31.00", "meaning": "how much it wavered"}]
+        writer.emit("done", id=asked["id"], tokens=LIKELY, figures=figures)
+    expect(page.get_by_role("row", name="perplexity")).to_contain_text("31.00")
+    found += examine(visit, "score-result", TWO_VIEWS)
     agree(found)
 
 

@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
+from tests.browser.standin import LIKELY, Writer, entry, wait_for
 from tests.conftest import MakeRun
-
-OPENED = '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":100000}'
-
-
-class Writer:
-    """Stands where the live connection's server is, and says what a test tells it to."""
-
-    def __init__(self, page: Page) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.cancelled: list[str] = []
-        page.route_web_socket("**/socket.io/**", self._open)
-
-    def _open(self, socket: WebSocketRoute) -> None:
-        self._socket = socket
-        socket.on_message(self._take)
-        socket.send(OPENED)
-
-    def _take(self, message: str | bytes) -> None:
-        text = str(message)
-        if text.startswith("40"):
-            self._socket.send('40{"sid":"b"}')
-        elif text.startswith("42"):
-            event, payload = json.loads(text[2:])
-            if event == "generate":
-                self.asked.append(payload)
-            elif event == "cancel":
-                self.cancelled.append(payload["id"])
-
-    def say(self, event: str, index: int, **facts: Any) -> None:
-        payload = {"id": self.asked[index]["id"], **facts}
-        self._socket.send("42" + json.dumps([event, payload]))
-
-    def finish(self, index: int, text: str, reason: str) -> None:
-        facts = {"tokens": 2, "tokens_per_second": 12.34, "seed": 7}
-        self.say("done", index, text=text, finish_reason=reason, **facts)
+from trainer.runs import RunStore
 
 
 @pytest.fixture
@@ -63,15 +30,12 @@ def writer(visit: Visit, make_run: MakeRun) -> Writer:
 
 
 def wait_for_requests(page: Page, writer: Writer, count: int) -> None:
-    for _ in range(200):
-        if len(writer.asked) == count:
-            return
-        page.evaluate("() => new Promise(requestAnimationFrame)")
-    raise AssertionError(f"{len(writer.asked)} texts were asked for, not {count}")
+    wait_for(page, writer.asked, count)
 
 
 def test_text_streams_and_can_be_had_again(visit: Visit, writer: Writer) -> None:
     page = visit.page
+    text, report = page.locator("[data-text]"), page.locator("[data-report]")
     page.get_by_role("textbox", name="Prompt").fill("Once")
     page.get_by_role("textbox", name="Top-p").fill("1")
     page.keyboard.press("Control+Enter")
@@ -79,36 +43,196 @@ def test_text_streams_and_can_be_had_again(visit: Visit, writer: Writer) -> None
     asked = writer.asked[0]
     assert (asked["prompt"], asked["checkpoint"], asked["top_k"]) == ("Once", "latest", 50)
     assert (asked["top_p"], asked["min_p"], asked["seed"]) == (None, None, None)
-    writer.say("token", 0, text=" upon", tokens=1)
-    expect(page.locator("[data-text]")).to_have_text("Once upon")
+    writer.say("token", 0, row=0, text=" upon", tokens=1)
+    expect(text).to_have_text("Once upon")
     expect(page.get_by_role("button", name="Write")).to_be_hidden()
-    writer.finish(0, " upon a", "length")
-    expect(page.locator("[data-text]")).to_have_text("Once upon a")
-    expect(page.locator("[data-report]")).to_have_text(
-        "2 tokens · 12 tok/s · seed 7 · reached the length"
-    )
+    writer.finish(0, " upon a")
+    expect(text).to_have_text("Once upon a")
+    expect(report).to_have_text("2 tokens · 12 tok/s · seed 7 · reached the length")
     page.get_by_role("button", name="Continue").click()
     wait_for_requests(page, writer, 2)
     assert writer.asked[1]["prompt"] == "Once upon a"
-    page.reload()
-    expect(page.locator("[data-history] li")).to_contain_text("Once upon a")
+    writer.finish(1, " time")
+    expect(text).to_have_text("Once upon a time")
+    page.get_by_role("button", name="Again").click()
+    wait_for_requests(page, writer, 3)
+    same = {"id": "", "seed": 7}
+    assert writer.asked[2] | {"id": ""} == writer.asked[1] | same
+    expect(text).to_have_text("Once upon a")
+    writer.finish(2, " time")
+    page.get_by_role("button", name="Regenerate").click()
+    wait_for_requests(page, writer, 4)
+    assert (writer.asked[3]["prompt"], writer.asked[3]["seed"]) == ("Once upon a", None)
+
+
+def test_what_was_written_is_kept_and_can_be_forgotten(visit: Visit, writer: Writer) -> None:
+    page = visit.page
+    page.get_by_role("textbox", name="Top-p").fill("1")
+    page.get_by_role("textbox", name="Stop texts").fill("\\n\nthe end")
+    page.get_by_role("button", name="Write").click()
+    wait_for_requests(page, writer, 1)
+    assert writer.asked[0]["stop"] == ["\n", "the end"]
+    writer.finish(0, " Rome", "met a stop text")
+    entries = page.locator("[data-history] li")
+    expect(entries).to_have_count(1)
+    page.goto("/playground")
     page.get_by_role("button", name="Bring back").click()
+    expect(page.locator("[data-text]")).to_have_text("The history of Rome")
     expect(page.get_by_role("textbox", name="Seed")).to_have_value("7")
     expect(page.get_by_role("textbox", name="Top-p")).to_have_value("1")
+    expect(page.get_by_role("textbox", name="Stop texts")).to_have_value("\\n\nthe end")
+    page.get_by_role("button", name="Delete: The history of").click()
+    expect(page.get_by_text("1 text forgotten.")).to_be_visible()
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(entries).to_have_count(1)
+    # A storage that refuses keeps nothing more, and nothing else breaks.
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException(); }; }")
+    page.get_by_role("button", name="Again").click()
+    wait_for_requests(page, writer, 2)
+    writer.finish(1, " Rome", "met a stop text")
+    expect(page.locator("[data-report]")).to_contain_text("met a stop text")
+    expect(entries).to_have_count(1)
+
+
+def test_a_token_shows_what_else_could_have_come(visit: Visit, writer: Writer) -> None:
+    page = visit.page
+    page.get_by_role("textbox", name="Prompt").fill("Once")
+    page.keyboard.press("Control+Enter")
+    wait_for_requests(page, writer, 1)
+    writer.say("token", 0, row=0, text=" upon a hill", tokens=3, logprobs=LIKELY)
+    writer.finish(0, " upon a hill")
+    tokens = page.locator("[data-text] .token")
+    expect(tokens).to_have_text([" upon", " a", " hill"])
+    levels = tokens.evaluate_all("all => all.map((one) => one.dataset.level ?? '0')")
+    assert levels == ["0", "0", "4"]
+    panel = page.locator("#alternatives")
+    tokens.nth(1).click()
+    expect(panel).to_have_accessible_name("·a")
+    expect(panel.locator(".alternative")).to_have_text(["·the61 %", "·a30 %", "end of text0.25 %"])
+    expect(panel).to_contain_text("30 % · 1.7 bits")
+    page.keyboard.press("ArrowRight")
+    expect(panel).to_have_accessible_name("·hill")
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(tokens.nth(2)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(tokens.nth(1)).to_have_accessible_name("·a: 30 % · 1.7 bits")
+    page.keyboard.press("Enter")
+    # What stands there, and the end of the text, cannot be gone on from.
+    expect(panel.locator(".alternative:disabled")).to_have_text(["·a30 %", "end of text0.25 %"])
+    page.keyboard.press("ArrowDown")
+    expect(panel.locator(".alternative").first).to_be_focused()
+    page.keyboard.press("Enter")
+    wait_for_requests(page, writer, 2)
+    assert writer.asked[1]["prompt"] == "Once upon the"
+    writer.finish(1, " sea")
+    expect(page.locator("[data-text]")).to_have_text("Once upon the sea")
+    expect(page.locator("[data-chosen]")).to_have_text(" the")
+    page.get_by_text("Tint by surprise").click()
+    expect(page.locator("#lanes[data-tinted]")).to_have_count(0)
+
+
+def test_what_is_held_back_or_makes_no_character_yet_is_not_shown(
+    visit: Visit, writer: Writer
+) -> None:
+    page, text = visit.page, visit.page.locator("[data-text]")
+    page.get_by_role("button", name="Write").click()
+    wait_for_requests(page, writer, 1)
+    parts = "€".encode()
+    euro = [{"token": "\ufffd", "id": b, "bytes": [b], "logprob": -2.0, "top": []} for b in parts]
+    first, second = entry(" E", -1.0), entry("ND", -1.0)
+    writer.say("token", 0, row=0, text="", tokens=2, logprobs=euro[:2])
+    writer.say("token", 0, row=0, text="€", tokens=4, logprobs=[euro[2], first])
+    expect(text).to_have_text("The history of€")
+    expect(text.locator(".token")).to_have_attribute("data-level", "2")
+    writer.say("token", 0, row=0, text="", tokens=5, logprobs=[second])
+    writer.finish(0, "€ ", "met a stop text")
+    expect(page.locator("[data-report]")).to_contain_text("met a stop text")
+    assert text.text_content() == "The history of€ "
+
+
+def test_a_link_carries_all_and_writes_nothing_by_itself(visit: Visit, writer: Writer) -> None:
+    page = visit.page
+    prompt = page.get_by_role("textbox", name="Prompt")
+    prompt.fill("Once & again")
+    page.get_by_role("textbox", name="Temperature").fill("0.3")
+    page.get_by_role("button", name="Side by side").click()
+    expect(page).to_have_url(re.compile(r"epoch-1&prompt=Once\+%26\+again&temperature=0.3$"))
+    page.reload()
+    expect(prompt).to_have_value("Once & again")
+    expect(page.get_by_role("textbox", name="Temperature")).to_have_value("0.3")
+    expect(page.locator("[data-model]").nth(1)).to_have_value(re.compile(" epoch-1$"))
+    prompt.fill("x" * 4_000)
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_text("The prompt is too long for a link")).to_be_visible()
+    assert writer.asked == []
+
+
+def test_the_model_is_got_ready_and_a_new_checkpoint_can_be_chosen(
+    visit: Visit, writer: Writer, store: RunStore
+) -> None:
+    page, model = visit.page, visit.page.locator("[data-model]")
+    wait_for(page, writer.warmed, 1)
+    assert writer.warmed[0]["checkpoint"] == "latest"
+    expect(page.locator("[data-warmth]")).to_have_text("Getting the model ready …")
+    writer.emit("done", id=writer.warmed[0]["id"], parameters=1, device="cpu", seconds=0.1)
+    expect(page.locator("[data-warmth]")).to_have_text("")
+    run_id, _ = model.input_value().split(" ")
+    model.select_option(f"{run_id} epoch-1")
+    wait_for(page, writer.warmed, 2)
+    folder = store.get(run_id).paths.checkpoints
+    (folder / "epoch-4.pt").write_bytes(b"weights")
+    (folder / "epoch-4.pt.json").write_text(json.dumps({"step": 40, "epoch": 4}))
+    (folder / "epoch-1.pt.json").unlink()
+    writer.emit("runs", runs=[], removed=[])
+    newest = model.locator(f"option[value='{run_id} epoch-4']")
+    expect(newest).to_have_text("poet · epoch-4 · step 40")
+    # What was chosen stays, and says that it is gone.
+    expect(model).to_have_value(f"{run_id} epoch-1")
+    expect(model.locator("option:checked")).to_have_text("poet · epoch-1 · step 10 · gone")
+
+
+def test_a_text_is_scored_token_by_token(visit: Visit, writer: Writer) -> None:
+    page = visit.page
+    page.goto("/playground/score")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    page.get_by_role("button", name="Score").click()
+    expect(page.locator("#text-error")).to_have_text("Paste a text, or write one.")
+    text = page.get_by_role("textbox", name="Text")
+    expect(text).to_be_focused()
+    text.fill(" upon a hill")
+    page.keyboard.press("Control+Enter")
+    wait_for(page, writer.scored, 1)
+    asked = writer.scored[0]
+    assert (asked["text"], asked["alternatives"]) == (" upon a hill", 5)
+    writer.emit("progress", id=asked["id"], done=2, total=3, unit="tokens")
+    expect(page.locator("[data-report]")).to_have_text("Scoring … 2 of 3 tokens")
+    figures = [{"label": "perplexity", "value": "31.00", "meaning": "how much it wavered"}]
+    writer.emit("done", id=asked["id"], tokens=LIKELY, figures=figures)
+    expect(page.get_by_role("row", name="perplexity")).to_contain_text("31.00")
+    page.locator("[data-text]").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    panel = page.locator("#alternatives")
+    expect(panel.locator(".alternative")).to_have_text(["·upon90 %", "·in5 %"])
 
 
 def test_stop_keeps_what_came(visit: Visit, writer: Writer) -> None:
     page = visit.page
     page.get_by_role("button", name="Write").click()
     wait_for_requests(page, writer, 1)
-    writer.say("token", 0, text=" the", tokens=1)
+    writer.say("token", 0, row=0, text=" the", tokens=1)
     expect(page.locator("[data-text]")).to_contain_text("the")
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("button", name="Stop")).to_be_visible()
-    writer.finish(0, " the", "cancelled")
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    expect(stop).to_be_focused()
+    stop.click()
+    expect(stop).to_be_visible()
+    writer.finish(0, " the", "stopped")
     expect(page.locator("[data-report]")).to_contain_text("stopped")
     expect(page.locator("[data-text]")).to_have_text("The history of the")
-    assert writer.cancelled == [writer.asked[0]["id"]]
+    expect(page.get_by_role("button", name="Write")).to_be_focused()
+    assert writer.cancelled[-1] == writer.asked[0]["id"]
 
 
 def test_two_checkpoints_write_side_by_side(visit: Visit, writer: Writer) -> None:
@@ -118,7 +242,7 @@ def test_two_checkpoints_write_side_by_side(visit: Visit, writer: Writer) -> Non
     wait_for_requests(page, writer, 2)
     assert [asked["checkpoint"] for asked in writer.asked] == ["latest", "epoch-1"]
     assert writer.asked[0]["seed"] == writer.asked[1]["seed"] >= 0
-    writer.finish(1, " two", "length")
+    writer.finish(1, " two", "reached the length")
     error = {"kind": "checkpoint", "message": "It is damaged.", "hint": "Choose another."}
     writer.say("failed", 0, error=error)
     expect(page.locator("[data-lane]").nth(1)).to_contain_text("The history of two")
@@ -138,8 +262,8 @@ def test_wrong_settings_are_refused_at_their_fields(visit: Visit, writer: Writer
         [
             "Give a whole number from 1 to 1,000.",
             "Give a number of 0 or more.",
-            "Give a number above 0, up to 1.",
             "Give a whole number of 0 or more, or leave it empty.",
+            "Give a number above 0, up to 1.",
         ]
     )
     expect(page.get_by_role("textbox", name="Length")).to_be_focused()
@@ -149,21 +273,24 @@ def test_wrong_settings_are_refused_at_their_fields(visit: Visit, writer: Writer
     assert writer.asked == []
 
 
-def test_the_seed_of_the_settings_counts_again_and_a_long_prompt_is_clipped(
+def test_the_seed_of_the_settings_counts_and_a_long_prompt_is_clipped(
     visit: Visit, writer: Writer
 ) -> None:
     page = visit.page
-    page.get_by_role("textbox", name="Prompt").fill("x" * 9_200)
+    prompt = page.get_by_role("textbox", name="Prompt")
+    prompt.fill("x" * 9_200)
     page.get_by_role("textbox", name="Seed").fill("11")
     page.get_by_role("button", name="Write").click()
     wait_for_requests(page, writer, 1)
-    assert len(writer.asked[0]["prompt"]) == 9_200
-    writer.finish(0, " end", "length")
+    assert (len(writer.asked[0]["prompt"]), writer.asked[0]["seed"]) == (9_200, 11)
+    writer.finish(0, " end")
     expect(page.locator("[data-text]")).to_contain_text("… 8,000 characters before xxx")
     expect(page.locator("[data-history]")).to_contain_text("… 8,980 characters before xxx")
-    page.get_by_role("button", name="Again").click()
-    wait_for_requests(page, writer, 2)
-    assert [asked["seed"] for asked in writer.asked] == [11, 11]
+    prompt.fill("x" * 250_000)
+    page.get_by_role("button", name="Write").click()
+    expect(page.locator("#prompt-error")).to_contain_text("245 KiB of at most 240")
+    expect(prompt).to_be_focused()
+    assert len(writer.asked) == 1
 
 
 def test_a_page_from_another_machine_copies_too(visit: Visit, writer: Writer) -> None:
@@ -178,6 +305,6 @@ def test_a_page_from_another_machine_copies_too(visit: Visit, writer: Writer) ->
     )
     page.get_by_role("button", name="Write").click()
     wait_for_requests(page, writer, 1)
-    writer.finish(0, " it all", "length")
-    page.get_by_role("button", name="Copy").click()
+    writer.finish(0, " it all", "reached the length")
+    page.get_by_role("button", name="Copy", exact=True).click()
     assert page.evaluate("window.copied") == "The history of it all"

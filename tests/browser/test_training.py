@@ -126,6 +126,19 @@ def write(page: Page) -> None:
         re.compile(r"^\d+ tokens · .*tok/s · seed \d+ · reached the length$"), timeout=PATIENCE_MS
     )
     expect(page.locator(".written-prompt")).to_have_text("The")
+    write_again(page)
+
+
+def write_again(page: Page) -> None:
+    """The seed brings the same text back; a press on a token shows what the model weighed."""
+    tokens, lane = page.locator("[data-text] .token"), page.locator("[data-lane]")
+    first = tokens.all_text_contents()
+    page.get_by_role("button", name="Again").click()
+    expect(lane).to_have_attribute("data-state", "done", timeout=PATIENCE_MS)
+    assert tokens.all_text_contents() == first
+    tokens.first.click()
+    expect(page.locator(".alternative")).not_to_have_count(0)
+    page.keyboard.press("Escape")
 
 
 def compare(page: Page, *run_ids: str) -> None:

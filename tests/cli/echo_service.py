@@ -2,13 +2,16 @@
 
 A generation writes the prompt in capitals, a word a token; the prompt ``wait`` is answered with a
 first token and then nothing until it is cancelled, the prompt ``fail`` with a failure. Of a prompt
-it reads at most five words. An export
-writes its title; one whose title begins with ``spoilt`` fails after that.
+it reads at most five words. A score finds in each word as many bits of surprise as it has letters,
+and would rather have read ``so`` (1 bit); the text ``fail`` fails. An export writes its title; one
+whose title begins with ``spoilt`` fails after that.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,17 @@ def send(job_id: int, kind: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-def finish(job_id: int, words: list[str], reason: str, texts: int = 1, **more: Any) -> None:
+def finish(
+    job_id: int,
+    words: list[str],
+    reason: str,
+    texts: int = 1,
+    seed: int | None = None,
+    **more: Any,
+) -> None:
+    first = 7 if seed is None else seed
     written = [
-        {"text": "".join(words), "tokens": len(words), "seed": 7 + row, "finish_reason": reason}
+        {"text": "".join(words), "tokens": len(words), "seed": first + row, "finish_reason": reason}
         for row in range(texts)
     ]
     several = {"continuations": written} if texts > 1 else {}
@@ -42,11 +53,32 @@ def generate(job_id: int, settings: dict[str, Any]) -> None:
         fail(job_id)
         return
     words = ["BEGUN"] if prompt == "wait" else [word.upper() for word in prompt.split(" ")]
+    likely = [likelihood(word) for word in words]
     for count, word in enumerate(words, start=1):
-        send(job_id, "token", text=word, tokens=count)
+        told = {} if asked is None else {"logprobs": likely[count - 1 : count]}
+        for row in range(settings["n"]):
+            send(job_id, "token", row=row, text=word, tokens=count, **told)
     if prompt != "wait":
-        likely = {} if asked is None else {"logprobs": [{"id": 5, "logprob": -0.5, "top": []}]}
-        finish(job_id, words, "length", settings["n"], **likely)
+        told = {} if asked is None else {"logprobs": likely}
+        finish(job_id, words, "length", settings["n"], settings["seed"], **told)
+
+
+def likelihood(text: str) -> dict[str, Any]:
+    top = [{"token": " so", "id": 3, "bytes": list(b" so"), "logprob": -math.log(2)}]
+    logprob = -math.log(2) * len(text.strip())
+    return {"token": text, "id": 5, "bytes": list(text.encode()), "logprob": logprob, "top": top}
+
+
+def score(job_id: int, text: str) -> None:
+    if text == "fail":
+        fail(job_id)
+        return
+    tokens = [likelihood(word) for word in re.findall(r"\s*\S+", text)]
+    loss = -sum(token["logprob"] for token in tokens) / len(tokens)
+    send(job_id, "progress", phase="scoring", done=len(tokens), total=len(tokens), unit="tokens")
+    figures = {"loss": loss, "perplexity": math.exp(loss), "word_perplexity": None}
+    counts = {"words": len(tokens), "bytes": len(text.encode())}
+    send(job_id, "done", tokens=tokens, **figures, bits_per_byte=1.25, **counts)
 
 
 def evaluate(job_id: int, split: str) -> None:
@@ -56,8 +88,12 @@ def evaluate(job_id: int, split: str) -> None:
     send(job_id, "done", split=split, **figures, words=1000, tokens=1500)
 
 
-def export(job_id: int, folder: Path, title: str) -> None:
-    (folder / "README.md").write_text(title)
+def export(job_id: int, target: Path, command: dict[str, Any]) -> None:
+    title = command["title"]
+    if command["format"] == "gguf":
+        target.write_text(f"{command['weights']} {title}")
+    else:
+        (target / "README.md").write_text(title)
     if title.startswith("spoilt"):
         fail(job_id)
     else:
@@ -69,10 +105,14 @@ def main() -> None:
         command = json.loads(line)
         if command["op"] == "generate":
             generate(command["id"], command["settings"])
+        elif command["op"] == "score":
+            score(command["id"], command["text"])
+        elif command["op"] == "warm":
+            send(command["id"], "done", parameters=3, device="cpu", seconds=0.0)
         elif command["op"] == "evaluate":
             evaluate(command["id"], command["split"])
         elif command["op"] == "export":
-            export(command["id"], Path(command["folder"]), command["title"])
+            export(command["id"], Path(command["target"]), command)
         else:
             finish(command["id"], ["BEGUN"], "cancelled")
 

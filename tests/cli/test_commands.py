@@ -557,6 +557,26 @@ def test_export_of_a_model_tells_where_it_is(
     again = call(*options, str(tmp_path / "two"))
     assert (again.status, again.out) == (2, "")
     assert "is not empty" in again.err
+    gguf = ["export", "--run-id", "a", "--format", "gguf", "--checkpoint", "best", "--json"]
+    document = call(*gguf, "--weights", "q8_0", "--out", str(tmp_path / "three")).json
+    assert (document["path"], document["weights"]) == (str(tmp_path / "three.gguf"), "q8_0")
+    assert call(*gguf, "--out", str(tmp_path / "four")).json["weights"] == "f16"
+
+
+def test_export_of_curves_for_tensorboard_says_how_to_look_at_them(
+    call: Call, make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run(run_id="a", points=3)
+    options = ["export", "--run-id", "a", "--format", "tensorboard", "--out"]
+    answer = call(*options, str(tmp_path / "one"), "--weights", "f16", "--checkpoint", "best")
+    assert answer.out.splitlines() == [
+        f"Wrote 3 steps to {tmp_path / 'one'}.",
+        f"Look at them with: tensorboard --logdir {tmp_path}",
+    ]
+    assert "--checkpoint changes nothing" in answer.err
+    assert "--weights changes nothing" in answer.err
+    document = call(*options, str(tmp_path / "two"), "--json").json
+    assert (document["format"], document["steps"]) == ("tensorboard", 3)
 
 
 # --------------------------------------------------------------------------- annotate, delete

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.cli.conftest import Call
-from tests.cli.test_process import TIMEOUT_SECONDS, variables
+from tests.cli.test_process import TIMEOUT_SECONDS, on_terminal, variables
 from tests.conftest import MakeRun
+from trainer.cli.batch import AT_ONCE
 from trainer.inference import client
+from trainer.store.process import identify
 
 STAND_IN = "tests.cli.echo_service"
 
@@ -22,6 +26,7 @@ STAND_IN = "tests.cli.echo_service"
 def trained(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run with a checkpoint, and a process that pretends to hold its model."""
     monkeypatch.setattr(client, "SERVICE_MODULE", STAND_IN)
+    monkeypatch.setattr(client, "ModelService", lambda _: client.ModelProcess())
     run = make_run(run_id="a")
     run.paths.checkpoints.mkdir(parents=True)
     run.paths.checkpoint("latest").touch()
@@ -31,7 +36,7 @@ def trained(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_text_goes_to_standard_output_and_the_facts_beside_it(call: Call, trained: str) -> None:
     answer = call("generate", "--run-id", trained, "--prompt", "once upon a time")
     assert (answer.status, answer.out) == (0, "ONCEUPONATIME\n")
-    assert answer.err == "4 tokens · 50 tok/s · as long as asked for · seed 7\n"
+    assert answer.err == "4 tokens · 50 tok/s · seed 7 · reached the length\n"
 
 
 def test_generate_json_is_one_document(call: Call, trained: str) -> None:
@@ -45,16 +50,22 @@ def test_generate_json_is_one_document(call: Call, trained: str) -> None:
         "finish_reason": "length",
         "prompt_tokens": 2,
         "prompt_tokens_read": 2,
+        "prompt": "once upon",
+        "run_id": "a",
+        "checkpoint": "latest",
     }
 
 
-def test_of_several_texts_each_has_a_heading_and_its_own_facts(call: Call, trained: str) -> None:
-    answer = call("generate", "--run-id", trained, "--prompt", "a b", "--n", "3")
-    assert answer.out == "[1 of 3]\nAB\n\n[2 of 3]\nAB\n\n[3 of 3]\nAB\n"
+@pytest.mark.parametrize("option", ["--num-samples", "--n"])
+def test_of_several_texts_each_has_a_heading_and_its_own_facts(
+    call: Call, trained: str, option: str
+) -> None:
+    answer = call("generate", "--run-id", trained, "--prompt", "a b", option, "3")
+    assert answer.out == "[text 1 of 3]\nAB\n\n[text 2 of 3]\nAB\n\n[text 3 of 3]\nAB\n"
     assert answer.err.splitlines() == [
-        "2 tokens · 50 tok/s · as long as asked for · seed 7",
-        "2 tokens · as long as asked for · seed 8",
-        "2 tokens · as long as asked for · seed 9",
+        "2 tokens · 50 tok/s · seed 7 · reached the length",
+        "2 tokens · seed 8 · reached the length",
+        "2 tokens · seed 9 · reached the length",
     ]
 
 
@@ -66,6 +77,44 @@ def test_of_several_texts_the_document_has_the_first_and_then_all(call: Call, tr
     ]
 
 
+def test_several_prompts_are_answered_in_order(call: Call, trained: str, tmp_path: Path) -> None:
+    lines, whole = tmp_path / "lines.txt", tmp_path / "whole.txt"
+    lines.write_bytes(b"\xef\xbb\xbfthree\r\n\n \nfour\r\n")
+    whole.write_text("two\nlines\n")
+    files = ["--prompts-file", str(lines), "--prompt-file", str(whole)]
+    answer = call("generate", "--run-id", trained, *files, "--prompt", "one")
+    assert answer.out.split("\n\n") == [
+        "[prompt 1 of 4]\nONE",
+        "[prompt 2 of 4]\nTWO\nLINES",
+        "[prompt 3 of 4]\nTHREE",
+        "[prompt 4 of 4]\nFOUR\n",
+    ]
+
+
+def test_many_prompts_make_one_document_of_results(
+    call: Call, trained: str, tmp_path: Path
+) -> None:
+    words = [f"w{number}" for number in range(3 * AT_ONCE)]
+    (tmp_path / "lines.txt").write_text("\n".join(words))
+    given = ["--prompts-file", str(tmp_path / "lines.txt"), "--seed", "5", "--n", "2"]
+    told = call("generate", "--run-id", trained, *given, "--json").json
+    assert (told["run_id"], told["checkpoint"]) == ("a", "latest")
+    assert [result["prompt"] for result in told["results"]] == words
+    assert [result["text"] for result in told["results"]] == [word.upper() for word in words]
+    assert {result["seed"] for result in told["results"]} == {5}
+    assert {len(result["continuations"]) for result in told["results"]} == {2}
+
+
+def test_headings_tell_prompts_from_texts(call: Call, trained: str) -> None:
+    answer = call("generate", "--run-id", trained, "--prompt", "a", "--prompt", "b", "--n", "2")
+    assert answer.out.splitlines()[::3] == [
+        "[prompt 1 of 2, text 1 of 2]",
+        "[prompt 1 of 2, text 2 of 2]",
+        "[prompt 2 of 2, text 1 of 2]",
+        "[prompt 2 of 2, text 2 of 2]",
+    ]
+
+
 def test_a_prompt_that_is_read_in_part_is_told(call: Call, trained: str) -> None:
     answer = call("generate", "--run-id", trained, "--prompt", "a b c d e f g", "--json")
     assert answer.err == "The prompt has 7 tokens; the model read the last 5.\n"
@@ -74,16 +123,27 @@ def test_a_prompt_that_is_read_in_part_is_told(call: Call, trained: str) -> None
 
 def test_likelihoods_are_told_as_json_only(call: Call, trained: str) -> None:
     options = ["generate", "--run-id", trained, "--prompt", "a", "--logprobs", "0"]
-    assert call(*options, "--json").json["logprobs"] == [{"id": 5, "logprob": -0.5, "top": []}]
+    (likelihood,) = call(*options, "--json").json["logprobs"]
+    assert (likelihood["token"], likelihood["bytes"]) == ("A", [65])
     assert (call(*options).status, call(*options).err.splitlines()[0]) == (
         2,
         "Error: --logprobs is told as JSON only.",
     )
 
 
-def test_the_prompt_can_come_from_standard_input(call: Call, trained: str) -> None:
-    answer = call("generate", "--run-id", trained, "--prompt", "-", stdin="zwei Wörter\n")
+@pytest.mark.parametrize(
+    "options", [[], ["--prompt", "-"], ["--prompt-file", "-"], ["--prompts-file", "-"]]
+)
+def test_the_prompt_can_come_from_standard_input(
+    call: Call, trained: str, options: list[str]
+) -> None:
+    answer = call("generate", "--run-id", trained, *options, stdin="zwei Wörter\n")
     assert answer.out == "ZWEIWÖRTER\n"
+
+
+def test_what_was_typed_as_a_prompt_is_not_read_from_a_pipe(call: Call, trained: str) -> None:
+    answer = call("generate", "--run-id", trained, "--prompt", "typed", stdin="piped")
+    assert answer.out == "TYPED\n"
 
 
 def test_a_failure_of_the_model_is_told(call: Call, trained: str) -> None:
@@ -95,20 +155,29 @@ def test_a_failure_of_the_model_is_told(call: Call, trained: str) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--temperature", "-1"], 2, "temperature = -1.0 is not a number of 0 or more"),
+        (["--temperature", "-1"], 2, "temperature = -1 is not a number of 0 or more"),
         (["--temperature", "nan"], 2, "temperature = nan"),
-        (["--temperature", "warm"], 2, "'warm' is not a valid float"),
+        (["--temperature", "warm"], 2, "temperature = 'warm' is not a number of 0 or more"),
         (["--top-k", "0"], 2, "top_k = 0 is not a whole number of 1 or more"),
+        (["--top-k", "1.5"], 2, "top_k = 1.5 is not a whole number of 1 or more"),
         (["--top-p", "1.5"], 2, "top_p = 1.5 is not a number above 0 and up to 1"),
         (["--min-p", "inf"], 2, "min_p = inf"),
-        (["--repetition-penalty", "0"], 2, "repetition_penalty = 0.0"),
-        (["--max-new-tokens", "0"], 2, "max_new_tokens = 0"),
+        (["--repetition-penalty", "0"], 2, "repetition_penalty = 0"),
+        (["--presence-penalty", "x"], 2, "presence_penalty = 'x'"),
+        (["--frequency-penalty", "inf"], 2, "frequency_penalty = inf"),
+        (["--max-new-tokens", "-1"], 2, "max_new_tokens = -1"),
         (["--seed", "-5"], 2, "seed = -5"),
         (["--stop", ""], 2, "stop = ('',) is not a list of at most 16 texts that are not empty"),
         (["--n", "0"], 2, "n = 0 is not a whole number from 1 to 32"),
         (["--logprobs", "21"], 2, "logprobs = 21 is not a whole number from 0 to 20"),
         (["--checkpoint", "worst"], 2, "'worst' is not a checkpoint"),
         (["--checkpoint", "best"], 3, "no checkpoint 'best'"),
+        (["--prompt", "-", "--prompt-file", "-"], 2, "Standard input can be read only once"),
+        (["--prompts-file", "-"], 2, "no prompt in '-'"),
+        (["--prompt-file", "nowhere.txt"], 2, "'nowhere.txt' cannot be read: No such file"),
+        (["--prompt-file", "."], 2, "'.' cannot be read: Is a directory"),
+        (["--prompt-file", "a\0b"], 2, "cannot be read: embedded null"),
+        (["--prompt-file", "/dev/zero"], 2, "'/dev/zero' is too long: more than 4,194,304 bytes"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -119,15 +188,61 @@ def test_settings_that_make_no_sense_are_refused(
     assert words in answer.err
 
 
+def test_all_that_is_wrong_is_told_at_once(call: Call, trained: str) -> None:
+    wrong = ["--temperature", "warm", "--top-k", "0", "--seed", "x"]
+    answer = call("generate", "--run-id", trained, "--prompt", "x", *wrong)
+    assert answer.status == 2
+    assert answer.err.splitlines()[0].count(" is not ") == 3
+
+
 def test_a_prompt_that_is_not_text_is_refused(call: Call, trained: str) -> None:
     answer = call("generate", "--run-id", trained, "--prompt", "a\udcff")
+    assert (answer.status, answer.err.splitlines()[0]) == (
+        2,
+        "Error: What was typed is not text in UTF-8.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"abc\xff", "not text in UTF-8 (byte 4)"), (b"a\0b", "not text: it has a byte of value 0")],
+)
+def test_a_file_that_is_not_text_is_refused(
+    call: Call, trained: str, tmp_path: Path, data: bytes, words: str
+) -> None:
+    (tmp_path / "x.bin").write_bytes(data)
+    answer = call("generate", "--run-id", trained, "--prompt-file", str(tmp_path / "x.bin"))
     assert answer.status == 2
-    assert "not text in UTF-8" in answer.err
+    assert f"x.bin' is {words}" in answer.err
 
 
 def test_without_a_run_or_a_prompt_nothing_is_written(call: Call, trained: str) -> None:
     assert call("generate", "--run-id", "nope", "--prompt", "x").status == 3
-    assert call("generate", "--run-id", trained).status == 2
+    answer = call("generate", "--run-id", trained)
+    assert (answer.status, answer.err.splitlines()) == (
+        2,
+        [
+            "Error: There is no prompt.",
+            "For example: llm-trainer generate --run-id latest --prompt 'The history of'",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        ("running", "It saves its first one while it trains: 'llm-trainer status --run-id b'"),
+        ("failed", "It had done no step that was saved. To start it anew: llm-trainer train"),
+    ],
+)
+def test_of_a_run_without_a_checkpoint_it_is_told_what_to_do(
+    call: Call, make_run: MakeRun, status: str, hint: str
+) -> None:
+    make_run(run_id="b", status=status, process=identify(os.getpid()))
+    answer = call("generate", "--run-id", "b", "--prompt", "x")
+    first, second = answer.err.splitlines()
+    assert (answer.status, first) == (3, "Error: Run b has no checkpoint 'latest'.")
+    assert second.startswith(hint)
 
 
 def test_ctrl_c_keeps_what_came(home: Path, trained: str) -> None:
@@ -137,32 +252,30 @@ def test_ctrl_c_keeps_what_came(home: Path, trained: str) -> None:
     assert json.loads(out)["finish_reason"] == "cancelled"
 
 
+STAND_IN_PROGRAM = (
+    "import sys\n"
+    "from trainer.inference import client\n"
+    "from trainer.cli import main\n"
+    f"client.SERVICE_MODULE = '{STAND_IN}'\n"
+    "client.ModelService = lambda _: client.ModelProcess()\n"
+)
+"""The program, with a process that pretends to hold models."""
+
+TELLING_WHEN_BEGUN = (
+    "deliver = client.Job.deliver\n"
+    "def deliver_and_tell(job, event):\n"
+    "    deliver(job, event)\n"
+    "    sys.stderr.write('begun\\n'); sys.stderr.flush()\n"
+    "client.Job.deliver = deliver_and_tell\n"
+)
+
+
 def interrupted(home: Path, run_id: str, *options: str) -> tuple[int, str]:
     """Generate with a process that waits to be cancelled, and press Ctrl+C once it has begun."""
-    script = (
-        "import sys\n"
-        "from trainer.inference import client\n"
-        "from trainer.cli import main\n"
-        f"client.SERVICE_MODULE = '{STAND_IN}'\n"
-        "deliver = client.Job.deliver\n"
-        "def deliver_and_tell(job, event):\n"
-        "    deliver(job, event)\n"
-        "    sys.stderr.write('begun\\n'); sys.stderr.flush()\n"
-        "client.Job.deliver = deliver_and_tell\n"
-        "main(sys.argv[1:])\n"
-    )
+    script = f"{STAND_IN_PROGRAM}{TELLING_WHEN_BEGUN}main(sys.argv[1:])"
+    line = ["generate", "--run-id", run_id, "--prompt", "wait", *options]
     writing = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            script,
-            "generate",
-            "--run-id",
-            run_id,
-            "--prompt",
-            "wait",
-            *options,
-        ],
+        [sys.executable, "-c", script, *line],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=variables(home),
@@ -174,6 +287,38 @@ def interrupted(home: Path, run_id: str, *options: str) -> tuple[int, str]:
     out, err = writing.communicate(timeout=TIMEOUT_SECONDS)
     assert "Traceback" not in err
     return writing.returncode, out
+
+
+def test_of_several_prompts_ctrl_c_ends_all(home: Path, trained: str) -> None:
+    status, out = interrupted(home, trained, "--prompt", "wait", "--json")
+    assert status == 130
+    results = json.loads(out)["results"]
+    assert [(told["text"], told["finish_reason"]) for told in results] == [
+        ("BEGUN", "cancelled"),
+        ("BEGUN", "cancelled"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("no_color", "begin"),
+    [(None, "\x1b[2ma\ufffd[31m b\x1b[0mA\ufffd[31MB"), ("1", "a\ufffd[31m bA\ufffd[31MB")],
+)
+def test_on_a_terminal_the_text_follows_its_prompt_and_cannot_drive_it(
+    home: Path, trained: str, no_color: str | None, begin: str
+) -> None:
+    script = f"{STAND_IN_PROGRAM}main(sys.argv[1:])"
+    shown = on_terminal(
+        home,
+        *["generate", "--run-id", trained, "--prompt", "a\x1b[31m b"],
+        program=[sys.executable, "-c", script],
+        changes={"NO_COLOR": no_color},
+    )
+    assert shown.splitlines()[0] == begin
+
+
+def test_on_a_terminal_a_missing_prompt_is_not_waited_for(home: Path, trained: str) -> None:
+    shown = on_terminal(home, "generate", "--run-id", trained, changes={})
+    assert click.unstyle(shown).splitlines()[0] == "Error: There is no prompt."
 
 
 def test_an_evaluation_in_words_and_as_one_document(call: Call, trained: str) -> None:

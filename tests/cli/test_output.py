@@ -6,9 +6,10 @@ import click
 import pytest
 
 from trainer.cli.failures import Failure, explain
-from trainer.cli.output import aligned, bar, commands_to_try, harmless
+from trainer.cli.output import aligned, bar, commands_to_try
 from trainer.cli.session import Session
 from trainer.errors import ConfigurationError, ConflictError, Fault
+from trainer.formats import harmless
 
 
 def test_labels_line_up_and_long_texts_go_on_under_themselves() -> None:
@@ -35,7 +36,7 @@ def test_a_bar(percent: float, drawn: str) -> None:
 
 
 def test_text_of_others_cannot_drive_the_terminal() -> None:
-    assert harmless("a\x1b[31mb\r\x07\n\tc é 日") == "a\ufffd[31mb\ufffd\ufffd\n\tc é 日"
+    assert harmless("a\x1b[31mb\r\x07\n\tc é 日\xa0") == "a\ufffd[31mb\ufffd\ufffd\n\tc é 日\xa0"
 
 
 def test_each_kind_of_error_has_its_words_and_its_exit_status() -> None:

@@ -8,7 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,12 +44,17 @@ def call(
     )
 
 
-def on_terminal(home: Path, *arguments: str, changes: Mapping[str, str | None]) -> str:
+def on_terminal(
+    home: Path,
+    *arguments: str,
+    changes: Mapping[str, str | None],
+    program: Sequence[str] = PROGRAM,
+) -> str:
     """Run the program to its end on a pseudo-terminal and return what the terminal was sent."""
     master, slave = pty.openpty()
     try:
         subprocess.run(
-            [*PROGRAM, *arguments],
+            [*program, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,

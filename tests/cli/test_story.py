@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,10 @@ def test_train_generate_evaluate_export_and_go_on(
     written = json.loads(call(home, "generate", "--run-id", run_id, *options).stdout)
     assert (written["tokens"], written["seed"], written["finish_reason"]) == (5, 7, "length")
 
+    scored = json.loads(call(home, "score", "--run-id", run_id, "--text", "a fox", "--json").stdout)
+    assert (scored["words"], scored["bytes"]) == (2, 5)
+    assert scored["perplexity"] == pytest.approx(math.exp(scored["loss"]))
+
     figures = json.loads(call(home, "eval", "--run-id", run_id, "--json").stdout)
     assert figures["split"] == "validation"
     assert figures["loss"] == pytest.approx(state["val_loss"], abs=1e-4)
@@ -62,6 +67,15 @@ def test_train_generate_evaluate_export_and_go_on(
     )
     assert exported.returncode == 0, exported.stderr.decode()
     assert json.loads((tmp_path / "m" / "config.json").read_text())["hidden_size"] == 16
+
+    imported = call(home, "import", "hf", str(tmp_path / "m"), "--name", "again", "--json")
+    assert imported.returncode == 0, imported.stderr.decode()
+    back = json.loads(imported.stdout)["run_id"]
+    again = json.loads(call(home, "generate", "--run-id", back, *options).stdout)
+    assert again["text"] == written["text"]
+    went_on = call(home, "resume", "--run-id", back, "--more-epochs", "1", "--follow")
+    assert went_on.returncode == 0, went_on.stderr.decode()
+    assert f"Run {back} is complete: {state['steps_per_epoch']} steps" in went_on.stdout.decode()
 
     refused = call(home, "resume", "--run-id", run_id)
     assert (refused.returncode, refused.stdout) == (4, b"")

@@ -13,6 +13,7 @@ import torch
 
 from tests.conftest import MakeRun
 from tests.texts import tiny_config
+from trainer import config as configuration
 from trainer.engine import checkpoint
 from trainer.engine.loop import Outcome, train
 from trainer.engine.trainee import Job
@@ -48,6 +49,11 @@ class Bench:
 
     def new(self, *pairs: str) -> Run:
         return self.make_run(config=tiny_config(self.text, *pairs), status="queued")
+
+    def adopt_config(self, run: Run, values: dict[str, Any]) -> None:
+        """Give a run the settings that an import tells."""
+        config = configuration.build(configuration.Layer("import", values))
+        run.paths.config.write_text(configuration.to_toml(config))
 
     def train(self, run: Run, *, stop_at: int | None = None, source: str | None = None) -> Outcome:
         recorder = Recorder(run.paths, msgspec.structs.replace(run.state, step=None))

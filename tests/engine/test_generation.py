@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import ModelShape
+from trainer.engine.continuation import Piece
 from trainer.engine.decoding import Decoder, decoder_for
-from trainer.engine.generation import Generation, Piece, TextAssembler, sample
-from trainer.engine.model import GPT, KeyValueCache
+from trainer.engine.generation import Generation, sample
+from trainer.engine.key_values import Memory
+from trainer.engine.model import GPT
+from trainer.engine.text_assembly import TextAssembler
 from trainer.errors import CheckpointError, UsageError
 from trainer.inference.request import GenerationSettings
 
@@ -42,7 +45,7 @@ class Parrot(GPT):
         self.script = [*script, 256]
         self.read: list[list[int]] = []
 
-    def next_token_logits(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def next_token_logits(self, tokens: Tensor, cache: Memory | None = None) -> Tensor:
         self.features(tokens, cache)
         self.read.append(tokens[0].tolist())
         expected = self.script[len(self.read) - 1]
@@ -213,6 +216,13 @@ def test_likelihoods_are_told_only_when_asked_for_and_change_no_text(model: GPT)
     assert [piece.likelihoods and piece.likelihoods.top for piece in bare] == [[], [], [], None]
 
 
+def test_the_mark_that_ends_a_text_is_told_of_and_not_counted() -> None:
+    *_, last = generation(Parrot(b"Hi"), logprobs=0).pieces()
+    assert (last.tokens, last.finish_reason) == (2, "end_of_text")
+    assert last.likelihoods is not None
+    assert last.likelihoods.chosen.token == ByteCodec.end_of_text
+
+
 # ---------------------------------------------------------------------- replay and manners
 
 
@@ -273,6 +283,11 @@ def test_a_character_is_never_split() -> None:
 
 def test_bytes_that_make_no_character_are_replaced() -> None:
     assert assembled([b"a\xff", b"b\xe2"]) == ["a\ufffd", "b", "\ufffd"]
+
+
+def test_a_character_that_the_length_cuts_is_left_out() -> None:
+    assembler = TextAssembler((";",))
+    assert [assembler.add(b"a\xff\xe2\x82"), assembler.finish(cut=True)] == ["a\ufffd", ""]
 
 
 def test_text_that_may_become_a_stop_text_is_held_back() -> None:

@@ -98,13 +98,6 @@ def test_cached_and_uncached_logits_agree(model: GPT) -> None:
     assert cache.length == CONTEXT
 
 
-def test_a_cleared_cache_remembers_nothing(model: GPT) -> None:
-    cache = model.new_cache()
-    first = model.next_token_logits(some_tokens(1, 6), cache)
-    cache.clear()
-    torch.testing.assert_close(model.next_token_logits(some_tokens(1, 6), cache), first)
-
-
 # ---------------------------------------------------------------------- the loss
 
 

@@ -1,4 +1,4 @@
-"""A model as dense Qwen3: names, sizes, figures, and that ``transformers``, where it is, agrees."""
+"""A model as dense Qwen3: names, sizes, figures, and that ``transformers`` agrees."""
 
 from __future__ import annotations
 
@@ -10,45 +10,21 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+import transformers
 
-from trainer.config import ModelShape
-from trainer.engine import generation, qwen3
+from tests.engine.models import ODD_TEXTS, SHAPE, TOKENIZER, small_model
+from trainer.config import Layer, as_flat, build
+from trainer.engine import generation, model_card, qwen3
 from trainer.engine.checkpoint import LoadedModel
-from trainer.engine.model import GPT
-from trainer.engine.tokenization import Tokenizer
 from trainer.errors import StoreError
 from trainer.inference.request import GenerationSettings
 
-SHAPE = ModelShape(layers=2, width=32, heads=4, kv_heads=2, hidden=48)
 CONTEXT = 16
-TOKENIZER = Tokenizer.train([" the <unk> sat on the mat <unk> .\n" * 60], 290)
-ODD_TEXTS = (
-    "",
-    " <unk>",
-    "a<unk> <unk>,",
-    "<|endoftext|>",
-    " the <|endoftext|> mat",
-    "caf\u00e9 \U0001f389\u200d \u65e5\u672c\n\n = Title = \n\tx\0y",
-    "aaaa" * 50,
-)
 
 
 @pytest.fixture
 def loaded() -> LoadedModel:
-    torch.manual_seed(3)
-    model = GPT(SHAPE, TOKENIZER.vocab_size, CONTEXT).eval()
-    # Fresh weights expect every token alike; these have opinions.
-    torch.nn.init.normal_(model.embedding.weight, std=0.5)
-    payload = {
-        "corpus_label": "mats",
-        "context": CONTEXT,
-        "vocab_size": TOKENIZER.vocab_size,
-        "step": 1200,
-        "standing": {"tokens": 2_450_000},
-        "val_loss": 3.5,
-        "val_word_perplexity": 120.25,
-    }
-    return LoadedModel(model, TOKENIZER, payload)
+    return small_model(CONTEXT)
 
 
 @pytest.fixture
@@ -129,19 +105,38 @@ def test_the_model_card_tells_the_facts_of_the_run(folder: Path) -> None:
     assert [line for line in lines if line.startswith("| ")] == [
         "| | |",
         "| Training text | mats |",
+        "| Licence of that text | not known: the text comes without a description that names one |",
         f"| Parameters | {(15_552 + 32 * TOKENIZER.vocab_size) / 1000:.1f} k |",
         "| Context | 16 tokens |",
         f"| Vocabulary | {TOKENIZER.vocab_size} entries, byte-level BPE |",
         "| Optimizer steps | 1,200 |",
         "| Training tokens | 2.45 M |",
+        "| Training time | 1 min 1 s |",
         "| Validation loss | 3.5000 nats a token |",
         "| Validation word perplexity | 120.2 |",
+        "| Evaluated at step | 1,000 |",
+        "| | |",
     ]
+
+
+def test_the_model_card_tells_the_settings_that_matter_and_the_licence() -> None:
+    config = {"data.dataset_name": "wikitext-2", "training.max_steps": 900, "model.kv_heads": 2}
+    payload = {
+        "context": 16,
+        "vocab_size": 300,
+        "step": 7,
+        "config": as_flat(build(Layer("", config))),
+    }
+    card = model_card.model_card("x", payload, 1)
+    assert "license:\n- cc-by-sa-3.0\n- gfdl\n---" in card
+    assert "| Licence of that text | CC BY-SA 3.0, GFDL |" in card
+    assert "| Epochs | 3, at most 900 steps |" in card
+    assert "| Learning rate | 0.006, wsd |" in card
 
 
 def test_a_figure_that_is_not_known_is_left_out() -> None:
     payload = {"context": 16, "vocab_size": 300, "step": 7}
-    card = qwen3.model_card("x", payload, 1)
+    card = model_card.model_card("x", payload, 1)
     assert "Validation" not in card
     assert "| Optimizer steps | 7 |" in card
 
@@ -161,7 +156,6 @@ def test_a_folder_that_is_not_there_is_told(loaded: LoadedModel, tmp_path: Path)
 
 
 def test_transformers_computes_the_same_logits(folder: Path, loaded: LoadedModel) -> None:
-    transformers = pytest.importorskip("transformers")
     other = transformers.AutoModelForCausalLM.from_pretrained(folder)
     assert type(other).__name__ == "Qwen3ForCausalLM"
     tokens = torch.randint(TOKENIZER.vocab_size, (2, CONTEXT), generator=torch.Generator())
@@ -170,15 +164,13 @@ def test_transformers_computes_the_same_logits(folder: Path, loaded: LoadedModel
 
 
 def test_transformers_makes_the_same_tokens(folder: Path) -> None:
-    transformers = pytest.importorskip("transformers")
     other = transformers.AutoTokenizer.from_pretrained(folder)
-    for text in ODD_TEXTS:
+    for text in ("", *ODD_TEXTS):
         tokens = TOKENIZER.encode(text)
         assert (other(text)["input_ids"], other.decode(tokens)) == (tokens, text)
 
 
 def test_transformers_writes_the_same_text(folder: Path, loaded: LoadedModel) -> None:
-    transformers = pytest.importorskip("transformers")
     other = transformers.AutoModelForCausalLM.from_pretrained(folder)
     codec = transformers.AutoTokenizer.from_pretrained(folder)
     prompt = codec(" the", return_tensors="pt")

@@ -18,7 +18,7 @@ from tests.faults.trial import Trial
 from tests.texts import tiny_config, write_text
 from tests.tui.conftest import PlayedApp, StillMachine, TuiPilot, play, screen_text, shown, until
 from tests.webapp.client import LiveClient
-from tests.webapp.test_server import Server
+from tests.webapp.serving import Server
 from trainer.children import environment, module_command
 from trainer.config import Config
 from trainer.runs import RunStore

@@ -24,7 +24,6 @@ from trainer.tui import (
     run_header,
     samples_pane,
     title_bar,
-    writing,
 )
 from trainer.tui.curves import NO_CURVES, Curve, Curves
 from trainer.tui.machine import MachineReading
@@ -234,15 +233,3 @@ def test_details(make_run: MakeRun) -> None:
 def test_the_title_bar_shortens_the_folder_first() -> None:
     line = title_bar.title_line("/a/long/way/to/the/home", Text("14 runs"), 40).plain
     assert line == " llm-trainer  /a/long/way/to/…  14 runs"
-
-
-@pytest.mark.parametrize(
-    ("reason", "rate", "words"),
-    [
-        ("length", 50.0, "64 tokens · 50 tok/s · seed 7 · as long as asked for"),
-        ("cancelled", None, "64 tokens · seed 7 · stopped"),
-    ],
-)
-def test_the_end_of_a_text(reason: str, rate: float | None, words: str) -> None:
-    done = {"tokens": 64, "tokens_per_second": rate, "seed": 7, "finish_reason": reason}
-    assert writing.finish_words(done) == words

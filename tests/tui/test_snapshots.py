@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from tests.conftest import MakeRun
 from tests.tui.conftest import GPU, PlayedApp, StillMachine, shown
@@ -105,6 +105,27 @@ def test_form_with_a_mistake(
         await shown(pilot, "= 'many' is not allowed")
 
     assert snap_compare(app, run_before=fill)
+
+
+@pytest.mark.usefixtures("runs")
+def test_playground_with_a_scored_text(
+    app: PlayedApp, store: RunStore, snap_compare: Compare
+) -> None:
+    checkpoints = store.workspace.paths("20260102-000000-cccc").checkpoints
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "latest.pt").touch()
+
+    async def score(pilot: Pilot[None]) -> None:
+        await shown(pilot, "● val 1.7500")
+        await pilot.press("e")
+        text = "A plain text with a few extraordinarily unforeseeable words\nand another line."
+        pilot.app.screen.query_one("#score-text", TextArea).text = text
+        await pilot.press("ctrl+s")
+        await shown(pilot, "perplexity")
+        await pilot.press("p", "down", "left", "left", "left", "left")
+        await shown(pilot, "likeliest")
+
+    assert snap_compare(app, run_before=score)
 
 
 @pytest.mark.usefixtures("runs")

@@ -30,7 +30,7 @@ Send = Callable[..., TestResponse]
 def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     """The dashboard of an empty workspace; only ``live.tick()`` looks at the runs."""
     monkeypatch.setattr(
-        "webapp.writing.ModelProcess", lambda: ModelProcess([sys.executable, str(FAKE_MODEL)])
+        "webapp.writing.ModelService", lambda _: ModelProcess([sys.executable, str(FAKE_MODEL)])
     )
     monkeypatch.setattr("trainer.datasource.hub_answers", lambda *_: (True, ""))
     made = create_app(home, config={"TESTING": True, "LIVE_IN_BACKGROUND": False})

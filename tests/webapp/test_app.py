@@ -32,7 +32,6 @@ def test_health_names_the_workspace(web: FlaskClient, home: Path) -> None:
     ("method", "path", "status", "kind"),
     [
         ("GET", "/api/nothing", 404, "not_found"),
-        ("GET", "/v1/nothing", 404, "not_found"),
         ("GET", "/api", 404, "not_found"),
         ("DELETE", "/api/runs", 405, "method_not_allowed"),
         ("PUT", "/healthz", 405, "method_not_allowed"),

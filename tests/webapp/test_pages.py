@@ -935,7 +935,7 @@ def test_a_text_is_written_without_scripts(send: Send, make_run: MakeRun) -> Non
     run = with_checkpoint(make_run(name="poet"))
     page = send("/playground", model=f"{run.run_id} latest", prompt="Tell", seed="5").text
     assert '<span class="written-prompt">Tell</span><span>Once upon a time</span>' in page
-    assert "4 tokens · 100 tok/s · seed 5" in page
+    assert "<span>4 tokens · 100 tok/s · seed 5 · reached the length</span>" in page
 
 
 @pytest.mark.parametrize(
@@ -945,6 +945,7 @@ def test_a_text_is_written_without_scripts(send: Send, make_run: MakeRun) -> Non
         ({"max_new_tokens": "99999"}, 422, "Give a whole number from 1 to 1,000."),
         ({"model": "none latest"}, 404, "There is no run"),
         ({"prompt": "fail"}, 422, "The checkpoint is damaged."),
+        ({"stop": "x\n" * 17}, 422, "Give at most 16 texts, one a line."),
     ],
 )
 def test_a_text_that_cannot_be_written_is_told(
@@ -959,6 +960,64 @@ def test_a_text_that_cannot_be_written_is_told(
 def test_without_a_checkpoint_nothing_can_write(web: FlaskClient, make_run: MakeRun) -> None:
     make_run()
     assert "No model can write yet" in web.get("/playground").text
+
+
+def test_a_link_carries_the_prompt_and_the_settings(web: FlaskClient, make_run: MakeRun) -> None:
+    run = with_checkpoint(make_run(name="poet"))
+    query = {"run": run.run_id, "prompt": "\nTell <me>", "top_p": "5", "stop": "\\n"}
+    page = web.get("/playground", query_string=query).text
+    assert ">\n\nTell &lt;me&gt;</textarea>" in page
+    assert ">\\n</textarea>" in page
+    assert "Give a number above 0, up to 1." in page
+    assert f'<option value="{run.run_id} latest"' in page
+
+
+def test_a_run_that_has_saved_nothing_yet_says_so(web: FlaskClient, make_run: MakeRun) -> None:
+    with_checkpoint(make_run(name="poet"))
+    early = make_run(name="early", status="running", process=identify(os.getpid()))
+    page = web.get(f"/playground?run={early.run_id}").text
+    assert '<option value="" disabled>early · no checkpoint yet</option>' in page
+    assert "has not saved a checkpoint yet" in page
+
+
+def test_the_choice_of_models_can_be_asked_for_again(web: FlaskClient, make_run: MakeRun) -> None:
+    run = with_checkpoint(make_run(name="poet"))
+    told = web.get("/playground/models").json
+    assert told is not None
+    [model] = told["models"]
+    assert (model["title"], model["heading"]) == ("poet", "poet · completed")
+    assert model["options"][0]["value"] == f"{run.run_id} latest"
+
+
+# ---------------------------------------------------------------------- score
+
+
+def test_a_text_is_scored_without_scripts(send: Send, make_run: MakeRun) -> None:
+    run = with_checkpoint(make_run(name="poet"))
+    page = send("/playground/score", model=f"{run.run_id} latest", text="Once\r\nupon").text
+    assert '<span class="token" title="61 % · 0.7 bits">Once</span>' in page
+    assert '<td class="number">1.649</td>' in page
+    assert "2 tokens, 2 words, 9 bytes" in page
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "words"),
+    [
+        ({"text": ""}, 422, "Paste a text, or write one."),
+        ({"text": "x" * 50_001}, 422, "The text has 50,001 characters; at most 50,000 fit here."),
+        ({"text": "fail"}, 422, "The checkpoint is damaged."),
+        ({"model": "none latest"}, 404, "There is no run"),
+    ],
+)
+def test_a_text_that_cannot_be_scored_is_told_and_kept(
+    send: Send, make_run: MakeRun, given: dict[str, str], status: int, words: str
+) -> None:
+    run = with_checkpoint(make_run())
+    asked = {"model": f"{run.run_id} latest", "text": "Once"} | given
+    answer = send("/playground/score", **asked)
+    assert answer.status_code == status
+    assert words in answer.text
+    assert f">{asked['text']}</textarea>" in answer.text
 
 
 # ---------------------------------------------------------------------- help

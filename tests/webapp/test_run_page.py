@@ -17,7 +17,7 @@ from tests.webapp.test_pages import with_checkpoint
 from trainer import config as configuration
 from trainer.config import Config
 from trainer.errors import UsageError
-from trainer.export_hf import Exported
+from trainer.export_model import Exported
 from trainer.runs import Run, RunStore
 from trainer.store.metrics import MetricsWriter
 from trainer.store.process import identify

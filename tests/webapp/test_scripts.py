@@ -29,7 +29,7 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-PURE = ("charts", "formats", "log", "machine", "prompts", "series", "tab", "themes")
+PURE = ("charts", "formats", "log", "machine", "prompts", "series", "tab", "themes", "tokens")
 
 
 @pytest.mark.parametrize("script", [f"{name}.mjs" for name in PURE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -10,8 +11,10 @@ from trainer.assets import asset_dir
 
 TEXT_RATIO = 4.5
 GRAPHICS_RATIO = 3.0
+LEAST_STEP = 1.15
 TONES = ("quiet", "busy", "active", "good", "warning", "bad")
 GROUNDS = ("ground", "surface", "surface-raised", "surface-sunken", "surface-hover")
+SURPRISES = ("surprise-1", "surprise-2", "surprise-3", "surprise-4")
 CURVES = ("train", "validation", "violet", "teal", "green", "pink", "gold", "red")
 
 TEXTS = [
@@ -23,6 +26,7 @@ TEXTS = [
     *((f"tone-{tone}", "surface-hover") for tone in TONES),
     *(("accent", ground) for ground in (*GROUNDS, "accent-soft")),
     *((text, "accent-soft") for text in ("text", "text-soft")),
+    *(("text", strength) for strength in SURPRISES),
     ("text-on-accent", "accent"),
     ("text-on-accent", "accent-hover"),
     ("text-on-bad", "tone-bad"),
@@ -73,6 +77,16 @@ def test_text_can_be_read(text: str, ground: str, theme: int) -> None:
 @pytest.mark.parametrize(("mark", "ground"), GRAPHICS)
 def test_lines_and_controls_can_be_seen(mark: str, ground: str, theme: int) -> None:
     assert contrast(TOKENS[mark][theme], TOKENS[ground][theme]) >= GRAPHICS_RATIO
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_strengths_of_surprise_are_told_apart_by_their_lightness(theme: int) -> None:
+    """Whoever sees no hue sees them get stronger all the same, each by a step that shows."""
+    scale = [TOKENS[name][theme] for name in ("surface", *SURPRISES)]
+    steps = [contrast(*pair) for pair in itertools.pairwise(scale)]
+    assert min(steps) >= LEAST_STEP
+    lightness = [luminance(color) for color in scale]
+    assert lightness == sorted(lightness, reverse=theme == 0)
 
 
 # ---------------------------------------------------------------------- nothing beside the sheet

@@ -22,7 +22,13 @@ from trainer.errors import TrainerError
 SECTIONS: dict[str, dict[str, str]] = {
     "Train": {"train": "training", "resume": "training", "stop": "training"},
     "Watch": {"status": "status", "logs": "logs", "compare": "compare"},
-    "Use": {"generate": "generate", "eval": "evaluate", "export": "export"},
+    "Use": {
+        "generate": "generate",
+        "score": "score",
+        "eval": "evaluate",
+        "export": "export",
+        "import": "importing",
+    },
     "Keep order": {"annotate": "keeping", "delete": "keeping"},
     "Prepare": {
         "config": "configure",

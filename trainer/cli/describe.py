@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trainer import formats
-from trainer.cli.output import aligned, bar, emphasis, faint, harmless
+from trainer.cli.output import aligned, bar, emphasis, faint
 from trainer.cli.table import Column, render
 from trainer.queueing import place_words
 from trainer.runs import (
@@ -76,7 +76,7 @@ def warning_lines(runs: Sequence[Run]) -> list[str]:
     """Return a line for each run that is in trouble or damaged, for below the table."""
     told = ((run, warning(run)) for run in runs)
     return [
-        emphasis(f"{run.run_id} {found[0]}: ", fg="yellow") + harmless(found[1])
+        emphasis(f"{run.run_id} {found[0]}: ", fg="yellow") + formats.harmless(found[1])
         for run, found in told
         if found
     ]
@@ -196,7 +196,7 @@ def outcome(run: Run, advice: str = "") -> list[str]:
     why = "" if state.error is None else state.error.message
     first = f"Run {run.run_id} {ENDINGS[run.status]}" + (f": {told}." if told else ".")
     lines = [first, why, advice]
-    return [harmless(line) for line in lines if line]
+    return [formats.harmless(line) for line in lines if line]
 
 
 # --------------------------------------------------------------------------- one run in detail

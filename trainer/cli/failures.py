@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import click
 
-from trainer.cli.output import emphasis, harmless, note
+from trainer import formats
+from trainer.cli.output import emphasis, note
 from trainer.cli.session import Session
 from trainer.cli.table import shortened
 from trainer.errors import TrainerError
@@ -53,6 +54,6 @@ def _system_words(error: OSError) -> str:
 
 def show(failure: Failure) -> None:
     """Print a failure to standard error."""
-    note(f"{emphasis('Error:', fg='red')} {harmless(failure.message)}")
+    note(f"{emphasis('Error:', fg='red')} {formats.harmless(failure.message)}")
     if failure.hint:
-        note(harmless(failure.hint))
+        note(formats.harmless(failure.hint))

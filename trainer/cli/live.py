@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trainer import formats
 from trainer.cli.describe import outcome, progress_line
-from trainer.cli.output import bar, emphasis, harmless, note, on_terminal, say
+from trainer.cli.output import bar, emphasis, note, on_terminal, say
 from trainer.cli.session import Session
 from trainer.errors import ConflictError
 from trainer.following import looks, milestone
@@ -142,7 +142,7 @@ def news(before: Run, after: Run) -> list[str]:
     """Tell what is worth keeping: where it went on, new warnings and notices, an evaluation."""
     state, known = after.state, before.state
     lines = [
-        f"{emphasis('Warning:', fg='yellow')} {harmless(told)}"
+        f"{emphasis('Warning:', fg='yellow')} {formats.harmless(told)}"
         for told in state.warnings
         if told not in known.warnings
     ]

@@ -18,6 +18,8 @@ from typing import Any
 
 import click
 
+from trainer.formats import harmless
+
 PLAIN_WIDTH = 80
 _PLAIN_WORDS = {"–": "-", "…": "...", "·": "-", "×": "x", "°": "", "█": "#", "░": "."}
 _REPLACEMENT = "llm-trainer-plain"
@@ -90,11 +92,6 @@ def bar(percent: float, width: int = 20) -> str:
     """Draw a share of a hundred as blocks."""
     filled = round(width * min(100.0, max(0.0, percent)) / 100)
     return "█" * filled + "░" * (width - filled)
-
-
-def harmless(text: str) -> str:
-    """Take out control characters: text that others wrote must not drive the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def of_others(text: str) -> str:

@@ -13,6 +13,7 @@ from trainer.cli.output import say, say_json
 from trainer.errors import UsageError
 
 if TYPE_CHECKING:
+    from trainer.inference.client import ModelClient
     from trainer.runs import Run, RunStore
 
 PROGRAM = "llm-trainer"
@@ -53,6 +54,12 @@ class Session:
     def run(self, text: str) -> Run:
         """Find a run by its id, by the beginning of its id, or as ``latest``."""
         return self.store.get(self.store.resolve(text))
+
+    def model(self) -> ModelClient:
+        """Return a way to the process that holds the workspace's models, to be closed after use."""
+        from trainer.inference.client import ModelService
+
+        return ModelService(self.store.workspace.home)
 
     def command(self, arguments: str) -> str:
         """Return a command line that reaches the same workspace as this one."""

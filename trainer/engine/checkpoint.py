@@ -29,6 +29,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import msgspec
 import torch
+from torch.overrides import TorchFunctionMode
 
 from trainer import formats
 from trainer.config import ModelShape
@@ -312,8 +313,13 @@ def _verified_info(path: Path) -> CheckpointInfo:
 # ---------------------------------------------------------------------- reading
 
 
-def load(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]:
+def load(
+    path: Path, map_location: str | torch.device = "cpu", *, mapped: bool = False
+) -> dict[str, Any]:
     """Read a checkpoint after comparing it with its SHA-256.
+
+    Args:
+        mapped: leave the tensors in the file, which must not be changed while they are used.
 
     Raises:
         NotFoundError: there is no such file.
@@ -328,7 +334,7 @@ def load(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]
         raise _newer(path, info.format)
     verify(path)
     try:
-        payload = torch.load(path, map_location=map_location, weights_only=True)
+        payload = torch.load(path, map_location=map_location, weights_only=True, mmap=mapped)
     except OSError as error:
         raise _not_read(path, error) from error
     except UNREADABLE as error:
@@ -336,6 +342,63 @@ def load(path: Path, map_location: str | torch.device = "cpu") -> dict[str, Any]
             raise
         raise _damaged(path, "it cannot be read as plain values and tensors") from error
     return _checked(path, payload)
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """The model of a checkpoint that was checked, its weights still in the file.
+
+    ``payload`` is the rest of it, without the optimizer's state.
+    """
+
+    path: Path
+    weights: Mapping[str, Any]
+    payload: dict[str, Any]
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the weights will take, in float32."""
+        tensors = [value for value in self.weights.values() if isinstance(value, torch.Tensor)]
+        return sum(4 * tensor.numel() for tensor in tensors)
+
+    def build(self, device: torch.device) -> LoadedModel:
+        """Build the model, in evaluation mode, and its tokenizer.
+
+        Raises:
+            CheckpointError: model, tokenizer and sizes do not fit together.
+        """
+        try:
+            shape = ModelShape(**self.payload["shape"])
+            # The first weights would be replaced at once: none are drawn.
+            with _Undrawn():
+                model = GPT(shape, self.payload["vocab_size"], self.payload["context"])
+            model.load_state_dict(self.weights)
+        except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+            raise _damaged(self.path, "its weights do not fit its sizes") from error
+        tokenizer = _read_tokenizer(self.path, self.payload)
+        return LoadedModel(model.to(device).eval(), tokenizer, self.payload)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of first weights by :mod:`torch.nn.init`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))
+
+
+def open_model(path: Path) -> StoredModel:
+    """Check a checkpoint and find its model, reading next to nothing into memory.
+
+    Raises:
+        NotFoundError: there is no such file.
+        CheckpointError: as :func:`load`.
+    """
+    payload = load(path, mapped=True)
+    weights = payload.pop("model")
+    del payload["optimizer"]
+    return StoredModel(path, weights, payload)
 
 
 def load_model(path: Path, device: torch.device) -> LoadedModel:
@@ -348,17 +411,7 @@ def load_model(path: Path, device: torch.device) -> LoadedModel:
         NotFoundError: there is no such file.
         CheckpointError: as :func:`load`, or model, tokenizer and sizes do not fit together.
     """
-    payload = load(path)
-    weights = payload.pop("model")
-    del payload["optimizer"]
-    try:
-        shape = ModelShape(**payload["shape"])
-        model = GPT(shape, payload["vocab_size"], payload["context"])
-        model.load_state_dict(weights)
-    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
-        raise _damaged(path, "its weights do not fit its sizes") from error
-    tokenizer = _read_tokenizer(path, payload)
-    return LoadedModel(model.to(device).eval(), tokenizer, payload)
+    return open_model(path).build(device)
 
 
 def read_info(path: Path) -> CheckpointInfo | None:

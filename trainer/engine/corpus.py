@@ -16,7 +16,7 @@ from pathlib import Path
 from trainer import datasource
 from trainer.config import DataSettings
 from trainer.datafiles import SMALLEST_TEXT_BYTES
-from trainer.engine import python_docs, rows
+from trainer.engine import python_docs, rows, words
 from trainer.engine.progress import Report as Report
 from trainer.errors import DataError
 
@@ -69,9 +69,9 @@ def load(data: DataSettings, cache_dir: Path, report: Report) -> Corpus:
 def measure(documents: list[str]) -> Split:
     """Count the rows, words and bytes of a split."""
     lines = sum(document.count("\n") for document in documents)
-    words = sum(len(document.split()) for document in documents)
+    word_count = sum(words.count(document) for document in documents)
     size = sum(len(document.encode()) for document in documents)
-    return Split(documents, lines, words + lines, size)
+    return Split(documents, lines, word_count, size)
 
 
 # --------------------------------------------------------------------------- rows to documents

@@ -11,7 +11,6 @@ V vocabulary entries.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from trainer.config import ModelShape
 from trainer.engine.cross_entropy import linear_cross_entropy, token_cross_entropy
+from trainer.engine.key_values import KeyValueCache, LayerMemory, Memory
 
 ROPE_THETA = 10_000.0
 NORM_EPSILON = 1e-6
@@ -93,28 +93,34 @@ class GPT(nn.Module):
         )
         return losses.view(wanted.shape)
 
-    def next_token_logits(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def next_token_logits(self, tokens: Tensor, cache: Memory | None = None) -> Tensor:
         """Return the logits (B, V), as float32, of the token that follows ``tokens`` (B, T).
 
         With a cache, ``tokens`` continue what the cache holds, and are added to it.
         """
         return F.linear(self.features(tokens, cache)[:, -1], self.embedding.weight).float()
 
-    def features(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def features(self, tokens: Tensor, cache: Memory | None = None) -> Tensor:
         """Return what the output head reads: (B, T, width).
 
         Raises:
             ValueError: there are more tokens than the context holds.
         """
-        first = 0 if cache is None else cache.length
-        last = first + tokens.shape[1]
+        count = tokens.shape[1]
+        last = count if cache is None else cache.after(count)
         if last > self.context:
             raise ValueError(f"{last} tokens do not fit a context of {self.context}")
-        cosines = cast(Tensor, self.cosines)[first:last]
-        sines = cast(Tensor, self.sines)[first:last]
+        cosines, sines = cast(Tensor, self.cosines), cast(Tensor, self.sines)
         x = self.dropout(self.embedding(tokens))
-        for index, block in enumerate(self.blocks):
-            x = block(x, cosines, sines, None if cache is None else cache.layers[index])
+        if cache is None:
+            turns = cosines[:count], sines[:count]
+            for block in self.blocks:
+                x = block(x, *turns)
+        else:
+            turns = cache.rotation(cosines, count), cache.rotation(sines, count)
+            mask = cache.mask(count)
+            for block, memory in zip(self.blocks, cache.layers, strict=True):
+                x = block(x, *turns, memory, mask)
         return cast(Tensor, self.norm(x))
 
     def new_cache(self) -> KeyValueCache:
@@ -134,9 +140,14 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Tensor, cosines: Tensor, sines: Tensor, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        cosines: Tensor,
+        sines: Tensor,
+        memory: LayerMemory | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
-        attended = self.attention(self.attention_norm(x), cosines, sines, cache)
+        attended = self.attention(self.attention_norm(x), cosines, sines, memory, mask)
         x = x + self.dropout(attended)
         return x + cast(Tensor, self.dropout(self.mlp(self.mlp_norm(x))))
 
@@ -156,20 +167,25 @@ class Attention(nn.Module):
         self.key_norm = RMSNorm(shape.head_width)
 
     def forward(
-        self, x: Tensor, cosines: Tensor, sines: Tensor, cache: LayerCache | None = None
+        self,
+        x: Tensor,
+        cosines: Tensor,
+        sines: Tensor,
+        memory: LayerMemory | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         queries = self.query_norm(self._split(self.query(x), self.heads))
         keys = self.key_norm(self._split(self.key(x), self.kv_heads))
         values = self._split(self.value(x), self.kv_heads).transpose(1, 2)
         queries = rotate(queries.transpose(1, 2), cosines, sines)
         keys = rotate(keys.transpose(1, 2), cosines, sines)
-        if cache is not None:
-            keys, values = cache.append(keys, values)
+        if memory is not None:
+            keys, values = memory.append(keys, values)
         mixed = F.scaled_dot_product_attention(
             queries,
             keys,
             values,
-            attn_mask=_mask_after_cache(queries, keys),
+            attn_mask=mask,
             is_causal=queries.shape[2] == keys.shape[2],
             enable_gqa=self.heads != self.kv_heads,
         )
@@ -179,15 +195,6 @@ class Attention(nn.Module):
     def _split(x: Tensor, heads: int) -> Tensor:
         """(B, T, heads * D) → (B, T, heads, D)."""
         return x.view(*x.shape[:2], heads, x.shape[2] // heads)
-
-
-def _mask_after_cache(queries: Tensor, keys: Tensor) -> Tensor | None:
-    """Return the causal mask of several queries that follow cached keys; else none is needed."""
-    count, total = queries.shape[2], keys.shape[2]
-    if count in (1, total):
-        return None
-    whole = torch.ones(count, total, dtype=torch.bool, device=queries.device)
-    return whole.tril(total - count)
 
 
 class SwiGLU(nn.Module):
@@ -253,59 +260,3 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     turned = (first * cosines - second * sines, second * cosines + first * sines)
     return torch.cat(turned, dim=-1).type_as(x)
-
-
-class LayerCache:
-    """The keys and values of one block for the tokens seen so far."""
-
-    def __init__(self, context: int) -> None:
-        self.length = 0
-        self._context = context
-        self._room: Tensor | None = None
-
-    @property
-    def room(self) -> Tensor:
-        """Keys, then values: (2, B, K, context, D), of which the first ``length`` are in use.
-
-        Raises:
-            ValueError: nothing was ever held.
-        """
-        if self._room is None:
-            raise ValueError("The cache has no room before it holds a token")
-        return self._room
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the keys and values (B, K, T, D) of new tokens and return those of all tokens."""
-        if self._room is None:
-            self._room = keys.new_empty(2, *keys.shape[:2], self._context, keys.shape[3])
-        first, self.length = self.length, self.length + keys.shape[2]
-        self._room[0, :, :, first : self.length] = keys
-        self._room[1, :, :, first : self.length] = values
-        return self._room[0, :, :, : self.length], self._room[1, :, :, : self.length]
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch, in this order; a row may be taken several times."""
-        self._room = self.room.index_select(1, rows.to(self.room.device))
-
-
-class KeyValueCache:
-    """Keys and values of all blocks, so that a further token costs one position's work."""
-
-    def __init__(self, layers: int, context: int) -> None:
-        self.layers = [LayerCache(context) for _ in range(layers)]
-
-    @property
-    def length(self) -> int:
-        """Tokens held."""
-        return self.layers[0].length
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows of the batch, in this order; a row may be taken several times."""
-        index = torch.tensor(rows)
-        for layer in self.layers:
-            layer.select(index)
-
-    def clear(self) -> None:
-        """Forget all tokens and keep the memory."""
-        for layer in self.layers:
-            layer.length = 0

@@ -64,6 +64,11 @@ class Optimizers:
         """Return the momenta of every weight; rates and the like come from the settings."""
         return {name: part.state_dict()["state"] for name, part in self._named.items()}
 
+    def forget(self) -> None:
+        """Let go of all momenta, as before the first step."""
+        for part in self.parts:
+            part.load_state_dict({**part.state_dict(), "state": {}})
+
     def load_state_dict(self, states: Mapping[str, Any]) -> None:
         """Take over saved momenta.
 

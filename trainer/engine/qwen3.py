@@ -6,6 +6,7 @@ change their names. The input embedding is the output head too and is written on
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from trainer import __version__, formats
+from trainer import provenance
+from trainer.engine import model_card
 from trainer.engine.checkpoint import LoadedModel
 from trainer.engine.model import EMBEDDING_STD, GPT, NORM_EPSILON, ROPE_THETA
 from trainer.engine.tokenization import END_OF_TEXT, END_OF_TEXT_ID
@@ -47,24 +49,28 @@ class Written:
     bytes: int
 
 
-def write(loaded: LoadedModel, folder: Path, title: str) -> Written:
+def write(loaded: LoadedModel, folder: Path, title: str, run_id: str = "") -> Written:
     """Write a model, its tokenizer and a model card into an existing folder, weights in float32.
 
     Args:
         title: of the model card.
+        run_id: of the run, for an import into the same workspace.
 
     Raises:
         StoreError: a file cannot be written.
     """
     tensors = weights(loaded.model)
     parameters = sum(tensor.numel() for tensor in tensors.values())
+    stored = safetensors.torch.save(tensors, {"format": "pt"})
+    told = provenance.provenance_of(loaded.payload, hashlib.sha256(stored).hexdigest(), run_id)
     files = {
         "config.json": _json(config(loaded.model)),
         "generation_config.json": _json(_generation_config()),
-        "model.safetensors": safetensors.torch.save(tensors, {"format": "pt"}),
+        "model.safetensors": stored,
         "tokenizer.json": loaded.tokenizer.to_json().encode(),
         "tokenizer_config.json": _json(_tokenizer_config(loaded.model.context)),
-        "README.md": model_card(title, loaded.payload, parameters).encode(),
+        provenance.NAME: provenance.encoded(told),
+        "README.md": model_card.model_card(title, loaded.payload, parameters).encode(),
     }
     try:
         for name, content in files.items():
@@ -146,62 +152,3 @@ def _tokenizer_config(context: int) -> dict[str, Any]:
 
 def _json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=2) + "\n").encode()
-
-
-# ---------------------------------------------------------------------- the model card
-
-
-def model_card(title: str, payload: dict[str, Any], parameters: int) -> str:
-    """Return the README of a model: what it learned from, for how long, and how well.
-
-    Args:
-        payload: of the checkpoint; figures that it lacks are left out.
-    """
-    facts = {
-        "Training text": payload.get("corpus_label"),
-        "Parameters": formats.count(parameters),
-        "Context": f"{payload['context']:,} tokens",
-        "Vocabulary": f"{payload['vocab_size']:,} entries, byte-level BPE",
-        "Optimizer steps": f"{payload['step']:,}",
-        "Training tokens": _known(payload.get("standing", {}).get("tokens"), formats.count),
-        "Validation loss": _known(payload.get("val_loss"), _nats),
-        "Validation word perplexity": _known(
-            payload.get("val_word_perplexity"), formats.perplexity
-        ),
-    }
-    rows = "\n".join(f"| {name} | {fact} |" for name, fact in facts.items() if fact)
-    return _CARD.format(title=title, version=__version__, rows=rows)
-
-
-def _known(value: Any, write: Any) -> str | None:
-    return None if value is None else write(value)
-
-
-def _nats(loss: float) -> str:
-    return f"{formats.loss(loss)} nats a token"
-
-
-_CARD = """\
----
-library_name: transformers
-pipeline_tag: text-generation
----
-
-# {title}
-
-A base model: it continues text and follows no instructions. Trained from scratch with
-llm-trainer {version}; the architecture is dense Qwen3.
-
-| | |
-|---|---|
-{rows}
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained(".")
-tokenizer = AutoTokenizer.from_pretrained(".")
-tokens = tokenizer("The history of", return_tensors="pt")
-print(tokenizer.decode(model.generate(**tokens, max_new_tokens=50)[0]))
-```
-"""

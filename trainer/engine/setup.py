@@ -13,6 +13,7 @@ from trainer.engine import (
     corpus,
     device,
     evaluation,
+    reopening,
     schedule,
     tokenization,
 )
@@ -30,7 +31,7 @@ from trainer.engine.schedule import Segment
 from trainer.engine.timing import Costs, Plan
 from trainer.engine.tokenization import TokenizedCorpus
 from trainer.engine.trainee import Job, Standing, Trainee
-from trainer.errors import CheckpointError, DataError
+from trainer.errors import CheckpointError
 from trainer.store.records import Progress
 
 
@@ -114,24 +115,17 @@ def _choose_precision(
 
 def _prepare_tokens(job: Job, saved: dict[str, Any] | None) -> TokenizedCorpus:
     """Open the token files, or make them; a resumed run must find the very text it learned."""
-    if saved is not None:
-        ready = tokenization.open_prepared(job.data_dir, saved["corpus_key"], saved["corpus_label"])
-        if ready is not None:
-            return ready
 
     def report(progress: Progress) -> None:
         job.recorder.update(phase=progress.phase, progress=progress)
 
     def make() -> TokenizedCorpus:
+        if saved is not None:
+            return reopening.reopen(saved, job.config.data, job.data_dir, report)
         text = corpus.load(job.config.data, job.data_dir / "datasets", report)
         return tokenization.prepare(text, job.config.data, job.data_dir, report)
 
     tokens = with_space(make, job.data_dir, job.recorder)
-    if saved is not None and tokens.key != saved["corpus_key"]:
-        raise DataError(
-            f"The text in '{job.config.data.dataset_name}' is not the one this run learned from.",
-            "Bring back the text as it was, or start a new run on the new text.",
-        )
     if tokens.repaired is not None:
         job.recorder.event("tokens", tokens.repaired, level="warning")
     for note in tokens.notes:
@@ -193,7 +187,10 @@ def restore(
     """
     try:
         model.load_state_dict(saved["model"])
-        optimizers.load_state_dict(saved["optimizer"])
+        if saved["optimizer"]:
+            optimizers.load_state_dict(saved["optimizer"])
+        else:  # An imported model has none yet.
+            optimizers.forget()
     except (RuntimeError, KeyError, ValueError) as error:
         raise CheckpointError(
             f"The checkpoint does not fit this configuration: {str(error).splitlines()[0]}",
@@ -227,7 +224,7 @@ def _segments(
     config: Config, plan: Plan, saved: dict[str, Any] | None, step: int
 ) -> tuple[Segment, ...]:
     """Return the learning-rate plan; a run whose end has moved gets a further segment."""
-    if saved is None:
+    if saved is None or not saved["segments"]:  # A new run, or an imported model.
         return (Segment(0, plan.total_steps, 0.0),)
     old = tuple(Segment(*values) for values in saved["segments"])
     return schedule.extend(old, step, plan.total_steps, config.training)

@@ -249,23 +249,30 @@ class _DamagedError(OSError):
 
 
 def prepare(
-    corpus: Corpus, settings: DataSettings, data_dir: Path, report: Report
+    corpus: Corpus,
+    settings: DataSettings,
+    data_dir: Path,
+    report: Report,
+    tokenizer: Tokenizer | None = None,
 ) -> TokenizedCorpus:
     """Return the token files of a corpus; build them if they are not there yet.
 
     When another process is building the same files, wait for it.
 
+    Args:
+        tokenizer: makes the tokens; None: one that is trained on the text.
+
     Raises:
         StoreError: the files cannot be written.
     """
-    key = corpus_key(corpus, settings.vocab_size)
+    key = corpus_key(corpus, settings.vocab_size, tokenizer)
     folder = _folder(data_dir, key)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(folder.parent / f"{key}.lock", report):
             ready, damage = _open_or_damage(folder, corpus.label)
             if ready is None:
-                _build(corpus, settings.vocab_size, key, folder, report)
+                _build(corpus, tokenizer or settings.vocab_size, key, folder, report)
                 ready = _open(folder, corpus.label)
     except OSError as error:
         raise StoreError(
@@ -281,9 +288,14 @@ def open_prepared(data_dir: Path, key: str, label: str) -> TokenizedCorpus | Non
     return _open_or_damage(_folder(data_dir, key), label)[0]
 
 
-def corpus_key(corpus: Corpus, vocab_size: int) -> str:
-    """Return the name of a text's token files: a hash of all that decides what is in them."""
-    digest = hashlib.sha256(f"{_RECIPE_VERSION} {vocab_size}".encode())
+def corpus_key(corpus: Corpus, vocab_size: int, tokenizer: Tokenizer | None = None) -> str:
+    """Return the name of a text's token files: a hash of all that decides what is in them.
+
+    Args:
+        tokenizer: None: one that is trained on the text.
+    """
+    made_by = vocab_size if tokenizer is None else tokenizer.sha256
+    digest = hashlib.sha256(f"{_RECIPE_VERSION} {made_by}".encode())
     for name, split in corpus.splits.items():
         digest.update(f"\0{name} {len(split.documents)}".encode())
         for document in split.documents:
@@ -368,13 +380,15 @@ def _sha256(path: Path) -> str:
 # --------------------------------------------------------------------------- building
 
 
-def _build(corpus: Corpus, vocab_size: int, key: str, folder: Path, report: Report) -> None:
+def _build(
+    corpus: Corpus, made_by: Tokenizer | int, key: str, folder: Path, report: Report
+) -> None:
     """Make all files in a folder beside the final one, then put it in place as a whole."""
     for leftover in folder.parent.glob(f".{key}.*"):
         shutil.rmtree(leftover, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=folder.parent))
     try:
-        _write_files(corpus, vocab_size, key, staging, report)
+        _write_files(corpus, made_by, key, staging, report)
         shutil.rmtree(folder, ignore_errors=True)
         staging.chmod(0o755)
         staging.rename(folder)
@@ -384,8 +398,10 @@ def _build(corpus: Corpus, vocab_size: int, key: str, folder: Path, report: Repo
     sync_folder(folder.parent)
 
 
-def _write_files(corpus: Corpus, vocab_size: int, key: str, folder: Path, report: Report) -> None:
-    tokenizer = Tokenizer.train(_counted(corpus.splits["train"], report), vocab_size)
+def _write_files(
+    corpus: Corpus, made_by: Tokenizer | int, key: str, folder: Path, report: Report
+) -> None:
+    tokenizer = _tokenizer(corpus, made_by, report)
     replace_file(folder / _TOKENIZER, tokenizer.to_json().encode())
     meter = Meter(report, "tokenizing", sum(split.bytes for split in corpus.splits.values()))
     records = {
@@ -401,6 +417,13 @@ def _write_files(corpus: Corpus, vocab_size: int, key: str, folder: Path, report
         sha256={name: _sha256(folder / name) for name in names},
     )
     replace_file(folder / _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+
+
+def _tokenizer(corpus: Corpus, made_by: Tokenizer | int, report: Report) -> Tokenizer:
+    """Return the tokenizer that is given, or train one with so many entries."""
+    if isinstance(made_by, Tokenizer):
+        return made_by
+    return Tokenizer.train(_counted(corpus.splits["train"], report), made_by)
 
 
 def _counted(split: Split, report: Report) -> Iterator[str]:

@@ -58,7 +58,8 @@ class Standing:
     ``skipped_steps`` counts in a row, since ``first_skipped_step``; ``scale_search_steps`` counts
     apart those in which the scaler of fp16 lowered its scale. ``sequences_at_once`` is set where
     memory was too short for a whole micro-batch. ``setback`` tells of the one time that training
-    went back, which ``learning_rate_factor`` stays of.
+    went back, which ``learning_rate_factor`` stays of. ``imported_from`` says where the first
+    weights of an imported model came from.
     """
 
     step: int = 0
@@ -73,6 +74,7 @@ class Standing:
     sequences_at_once: int | None = None
     learning_rate_factor: float = 1.0
     setback: str | None = None
+    imported_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import sys
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,10 +16,16 @@ FinishReason = Literal["length", "end_of_text", "stop", "cancelled"]
 
 MAX_NEW_TOKENS = 100_000
 MAX_PROMPT_CHARACTERS = 2**22
+MAX_SCORED_CHARACTERS = 2**20
 MAX_STOP_TEXTS = 16
 MAX_SEED = 2**63 - 1
 MAX_CONTINUATIONS = 32
 MAX_LOGPROBS = 20
+MAX_PENALTY = 2
+MAX_BIAS = 100
+MAX_BIASES = 1024
+MAX_ID = 2**31 - 1
+_ID_DIGITS = 10
 
 
 class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,31 +34,43 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     Args:
         prompt: the text to continue; empty begins a new text. Of one that is longer than the
             model's context, the end is read.
-        max_new_tokens: most tokens to write.
+        prompt_tokens: the prompt as ids of the model's vocabulary, in place of a text.
+        max_new_tokens: most tokens to write; 0 where only the prompt's own likelihoods are wanted.
         temperature: divides the logits; 0 always takes the likeliest token.
         top_k: keep only the k likeliest tokens; more than there are limit nothing.
         top_p: keep the likeliest tokens that together have this probability.
         min_p: drop the tokens below this share of the likeliest one's probability.
-        repetition_penalty: divides the logits of tokens seen already; above 1 repeats less.
+        repetition_penalty: divides the logits of tokens seen already, in the prompt too; above 1
+            repeats less.
+        presence_penalty: taken from the logit of each token that was written already.
+        frequency_penalty: taken from the logit of a token once for each time it was written.
+        logit_bias: added to the logits of these ids before anything else changes them; -100 bans
+            a token, 100 leaves no others.
         seed: of the random choices; None draws one.
         stop: texts at which to end; they are not part of the answer.
         n: continuations to write of the one prompt, each with its own :func:`row_seed`.
         logprobs: tell of each token the natural logarithm of its probability, and the same of
             so many likeliest tokens. It is the model's own probability, before penalty,
             temperature and what they leave out. None: tell nothing.
+        prompt_logprobs: tell the same of the prompt's tokens; needs ``logprobs``.
     """
 
     prompt: str = ""
+    prompt_tokens: tuple[int, ...] | None = None
     max_new_tokens: int = 200
     temperature: float = 0.8
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: dict[int, float] | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     n: int = 1
     logprobs: int | None = None
+    prompt_logprobs: bool = False
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> GenerationSettings:
@@ -66,10 +85,7 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
                 f"There is no generation setting '{str(unknown[0])[:80]}'.",
                 f"There are: {', '.join(cls.__struct_fields__)}.",
             )
-        stop = values.get("stop", ())
-        if isinstance(stop, list):
-            values = {**values, "stop": tuple(stop)}
-        return cls(**values).validate()
+        return cls(**{name: _as_held(name, value) for name, value in values.items()}).validate()
 
     def validate(self) -> GenerationSettings:
         """Return the settings themselves if each value can be used.
@@ -91,7 +107,9 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     def _problems(self) -> list[str | None]:
         return [
             _text("prompt", self.prompt, MAX_PROMPT_CHARACTERS),
-            _whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS),
+            _optional(_ids, "prompt_tokens", self.prompt_tokens),
+            self._two_prompts(),
+            self._new_tokens(),
             _number("temperature", self.temperature, "a number of 0 or more", lambda v: v >= 0),
             _optional(_whole, "top_k", self.top_k, 1, None),
             _share("top_p", self.top_p),
@@ -103,11 +121,69 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
                 "a number above 0",
                 lambda v: v > 0,
             ),
+            _optional(_within, "presence_penalty", self.presence_penalty, MAX_PENALTY),
+            _optional(_within, "frequency_penalty", self.frequency_penalty, MAX_PENALTY),
+            _optional(_biases, "logit_bias", self.logit_bias),
             _optional(_whole, "seed", self.seed, 0, MAX_SEED),
             _stop_texts(self.stop),
-            _whole("n", self.n, 1, MAX_CONTINUATIONS),
+            self._continuations(),
             _optional(_whole, "logprobs", self.logprobs, 0, MAX_LOGPROBS),
+            self._prompt_logprobs(),
         ]
+
+    def _two_prompts(self) -> str | None:
+        if self.prompt_tokens is None or self.prompt == "":
+            return None
+        return "prompt and prompt_tokens are both given: a prompt is a text or ids, not both."
+
+    def _new_tokens(self) -> str | None:
+        if self.max_new_tokens == 0 and not isinstance(self.max_new_tokens, bool | float):
+            if self.prompt_logprobs is True:
+                return None
+            return "max_new_tokens = 0 writes nothing: it is for prompt_logprobs alone."
+        return _whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
+
+    def _continuations(self) -> str | None:
+        problem = _whole("n", self.n, 1, MAX_CONTINUATIONS)
+        more = " For more, ask again with another seed."
+        return problem and problem + more
+
+    def _prompt_logprobs(self) -> str | None:
+        if not isinstance(self.prompt_logprobs, bool):
+            return _wrong("prompt_logprobs", self.prompt_logprobs, "true or false")
+        if self.prompt_logprobs and self.logprobs is None:
+            return "prompt_logprobs needs logprobs: how many alternatives to tell, from 0."
+        return None
+
+
+def _as_held(name: str, value: Any) -> Any:
+    """Return a value as the settings hold it: what JSON has for a tuple or a number as key."""
+    if name in ("stop", "prompt_tokens") and isinstance(value, list):
+        return tuple(value)
+    if name == "logit_bias" and isinstance(value, Mapping):
+        return {_as_id(key): bias for key, bias in value.items()}
+    return value
+
+
+def _as_id(key: Any) -> Any:
+    """Return the number that the text of a JSON key spells; anything else as it is."""
+    plain = isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) <= _ID_DIGITS
+    return int(key) if plain else key
+
+
+def checked_score(text: Any, alternatives: Any) -> None:
+    """Refuse what cannot be scored.
+
+    Raises:
+        UsageError: names every value that is wrong, and what is allowed.
+    """
+    problems = [
+        _text("text", text, MAX_SCORED_CHARACTERS),
+        "text is empty: there is nothing to score." if text == "" else None,
+        _whole("alternatives", alternatives, 0, MAX_LOGPROBS),
+    ]
+    if told := " ".join(filter(None, problems)):
+        raise UsageError(told, "See 'llm-trainer score --help'.")
 
 
 def row_seed(seed: int, row: int) -> int:
@@ -130,11 +206,47 @@ def _whole(name: str, value: Any, least: int, most: int | None) -> str | None:
     return _wrong(name, value, f"a whole number {allowed}")
 
 
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number; a whole one may be too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
 def _number(name: str, value: Any, allowed: str, fits: Any) -> str | None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if number and math.isfinite(value) and fits(value):
-        return None
-    return _wrong(name, value, allowed)
+    small = _is_number(value) and abs(value) <= sys.float_info.max
+    return None if small and fits(value) else _wrong(name, value, allowed)
+
+
+def _within(name: str, value: Any, most: int) -> str | None:
+    return _number(name, value, f"a number from -{most} to {most}", lambda v: abs(v) <= most)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_ID
+
+
+def _ids(name: str, value: Any) -> str | None:
+    allowed = "a list of ids of the vocabulary, each a whole number of 0 or more"
+    if not isinstance(value, tuple):
+        return _wrong(name, value, allowed)
+    if len(value) > MAX_PROMPT_CHARACTERS:
+        return f"{name} has {len(value):,} ids: at most {MAX_PROMPT_CHARACTERS:,} are allowed."
+    wrong = next((place for place, token in enumerate(value) if not _is_id(token)), None)
+    return None if wrong is None else _wrong(f"{name}[{wrong}]", value[wrong], "an id of 0 or more")
+
+
+def _biases(name: str, value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return _wrong(name, value, "an object of ids and numbers")
+    if len(value) > MAX_BIASES:
+        return f"{name} has {len(value):,} entries: at most {MAX_BIASES:,} are allowed."
+    for token, bias in value.items():
+        if not _is_id(token):
+            return _wrong(f"An id of {name}", token, "a whole number of 0 or more")
+        if problem := _within(f"{name}[{token}]", bias, MAX_BIAS):
+            return problem
+    return None
 
 
 def _share(name: str, value: Any) -> str | None:
@@ -166,5 +278,13 @@ def _stop_texts(value: Any) -> str | None:
 
 
 def _wrong(name: str, value: Any, allowed: str) -> str:
-    shown = repr(value)
+    shown = _shown(value)
     return f"{name} = {shown if len(shown) <= 60 else shown[:57] + '...'} is not {allowed}."
+
+
+def _shown(value: Any) -> str:
+    """Return a value as Python writes it; a number too long for that by its size."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value"

@@ -637,6 +637,15 @@ class MetricsReader:
         """Return the newest readings of GPU, processor and memory, oldest first."""
         return self._newest("system", after_id, limit)
 
+    def all_samples(self) -> list[dict[str, Any]]:
+        """Return every continuation of the fixed prompts, in the order of the steps."""
+        return [dict(row) for row in self._rows("SELECT * FROM samples ORDER BY step, id")]
+
+    def reading_times(self) -> list[tuple[float, str]]:
+        """Return of each reading of the machine how long the run had worked, and the time."""
+        query = "SELECT elapsed_seconds, at FROM system WHERE elapsed_seconds IS NOT NULL"
+        return [(row["elapsed_seconds"], row["at"]) for row in self._rows(f"{query} ORDER BY id")]
+
     def sittings(self) -> list[dict[str, Any]]:
         """Return one row for each process that worked on the run, oldest first."""
         rows = [dict(row) for row in self._rows("SELECT * FROM sittings ORDER BY id")]

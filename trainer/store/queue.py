@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from trainer.store.records import QueueStanding
 from trainer.store.turns import PlaceRecord, device_for, standing
 
 LOCK_PATIENCE_SECONDS = 5.0
+_HANDING_OVER_SECONDS = 60.0
 _PLACE_BYTES = 4096
 """Every place has this size from the first: a full disk cannot keep a run from taking its turn."""
 
@@ -168,6 +170,25 @@ class Place:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+
+
+def devices_in_use(folder: Path) -> set[str]:
+    """Return the keys of the devices that runs of a workspace train on.
+
+    It is a look without a lock, which disturbs nobody: a place is believed when its process lives,
+    or when it is so new that the launcher may still be handing it over.
+    """
+    found = (_glance(path) for path in folder.glob("*.json"))
+    return {place.training_on for place in found if place and place.training_on is not None}
+
+
+def _glance(path: Path) -> PlaceRecord | None:
+    with suppress(OSError, msgspec.DecodeError):
+        place = msgspec.json.decode(path.read_bytes(), type=PlaceRecord)
+        age_seconds = time.time() - path.stat().st_mtime
+        handed_over = place.process is not None or age_seconds > _HANDING_OVER_SECONDS
+        return place if process.is_alive(place.process) or not handed_over else None
+    return None
 
 
 def _kept_locked(path: Path) -> StoreError:

@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from trainer.config import Config
 from trainer.errors import ConflictError, NotFoundError, StoreError, TrainerError
-from trainer.inference.client import ModelProcess
+from trainer.inference.client import ModelClient, ModelService
 from trainer.runs import Run, RunStore
 from trainer.tui import draft, wording
 from trainer.tui.dialogs.delete import DeleteDialog, restore_run
@@ -25,6 +25,7 @@ from trainer.tui.dialogs.help import HelpDialog
 from trainer.tui.dialogs.label_run import LabelDialog
 from trainer.tui.dialogs.new_run import NewRunDialog
 from trainer.tui.dialogs.resume import ResumeDialog, start_now
+from trainer.tui.dialogs.score import ScoreDialog
 from trainer.tui.dialogs.stop import StopDialog
 from trainer.tui.draft import Base
 from trainer.tui.keys import KEYS
@@ -39,7 +40,7 @@ from trainer.tui.operations import (
 from trainer.tui.playground_pane import PlaygroundPane
 from trainer.tui.run_table import WIDE
 from trainer.tui.terminal import TERMINAL_THEME
-from trainer.tui.writing import TextWritten, Writing, WritingFailed, WritingFinished
+from trainer.tui.writing_form import WritingForm
 
 ERROR_SECONDS = 12.0
 WIDTHS = [(0, "-narrow"), (WIDE, "-wide")]
@@ -66,7 +67,7 @@ class TrainerApp(App[None]):
         store: RunStore,
         *,
         machine: MachineMeter | None = None,
-        model: ModelProcess | None = None,
+        model: ModelClient | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         # Without colour every theme is drawn as the terminal's own.
@@ -76,13 +77,12 @@ class TrainerApp(App[None]):
         self.animation_level = "none"
         self._store = store
         self._machine = machine or MachineMeter()
-        self.main = MainScreen(store, self._machine, clock)
+        self._model = model or ModelService(store.workspace.home)
+        self.main = MainScreen(store, self._machine, self._model, clock)
         self._epochs: int | None = None
         self._device: str | None = None
         self._known_devices: dict[str, Any] | None = None
         self._deleted: list[str] = []
-        self._model = model or ModelProcess()
-        self._writing: Writing | None = None
 
     def get_default_screen(self) -> Screen[None]:
         return self.main
@@ -238,57 +238,41 @@ class TrainerApp(App[None]):
 
     def action_edit_prompt(self) -> None:
         """Let the prompt for the shown run's model be written."""
-        if self._shown_run() is not None:
-            self.main.edit_prompt()
+        self._play(PlaygroundPane.edit_prompt)
 
-    @on(PlaygroundPane.PromptSubmitted)
+    @on(WritingForm.Submitted)
     def action_generate(self) -> None:
         """Let the shown run's model go on from the prompt, instead of what it writes now."""
+        self._play(PlaygroundPane.write)
+
+    def action_write_again(self, new_seed: bool) -> None:
+        """Let the last text be written once more, with the same seed or a new one."""
+        self._play(partial(PlaygroundPane.write_again, new_seed=new_seed))
+
+    def action_write_on(self) -> None:
+        """Let the shown run's model go on from the end of the text."""
+        self._play(PlaygroundPane.write_on)
+
+    def action_tint(self) -> None:
+        """Tint the tokens of the text by their surprise, or no more."""
+        self.main.playground.toggle_tint()
+
+    def action_score(self) -> None:
+        """Ask for a text to score with the shown run's model."""
+        if self._shown_run() is not None:
+            self.push_screen(ScoreDialog())
+
+    @on(ScoreDialog.Submitted)
+    def score(self, event: ScoreDialog.Submitted) -> None:
+        """Look at each token of a text."""
+        self._play(partial(PlaygroundPane.score, text=event.text))
+
+    def _play(self, ask: Callable[[PlaygroundPane, Run], None]) -> None:
+        """Ask something of the playground with the shown run, and bring it to the front."""
         run = self._shown_run()
-        if run is None:
-            return
-        self.main.action_show_pane("playground")
-        playground = self.main.playground
-        try:
-            settings = playground.settings()
-        except TrainerError as error:
-            playground.fail(error)
-            return
-        self._stop_writing()
-        self._writing = Writing(run.run_id, playground.checkpoint, settings)
-        playground.begin(run.title, settings.prompt)
-        self._write(self._writing)
-
-    @work(thread=True, group="writing")
-    def _write(self, writing: Writing) -> None:
-        writing.write(self._store, self._model, self.post_message)
-
-    def _stop_writing(self) -> bool:
-        """Stop what is being written; return False when nothing is."""
-        if self._writing is None:
-            return False
-        self._writing.cancel()
-        return True
-
-    @on(TextWritten)
-    def show_text(self, event: TextWritten) -> None:
-        """Pass on what was written, unless another text has begun since."""
-        if event.writing is self._writing:
-            self.main.playground.append(event.text)
-
-    @on(WritingFinished)
-    def show_finish(self, event: WritingFinished) -> None:
-        """Show how a text ended."""
-        if event.writing is self._writing:
-            self._writing = None
-            self.main.playground.finish(event.words)
-
-    @on(WritingFailed)
-    def show_failure(self, event: WritingFailed) -> None:
-        """Show why a text ended early."""
-        if event.writing is self._writing:
-            self._writing = None
-            self.main.playground.fail(event.error)
+        if run is not None:
+            self.main.action_show_pane("playground")
+            ask(self.main.playground, run)
 
     # ------------------------------------------------------------------ keys: the next run
 
@@ -320,7 +304,7 @@ class TrainerApp(App[None]):
 
     def action_leave(self) -> None:
         """Stop what is being written, or else go one step back."""
-        if not self._stop_writing():
+        if not self.main.playground.stop():
             self.main.leave()
 
     def action_help(self) -> None:

@@ -62,6 +62,7 @@ _RUNS = (
         "Runs",
         "prompt",
     ),
+    Key("e", "app.score", "Score a text", "See how likely the model finds a text.", "Runs"),
     Key("slash", "filter", "Filter", "Show only runs with these words.", "Runs", "filter", "/"),
     Key("t", "app.tag", "Name and tags", "Change the run's name and tags.", "Runs", "tag"),
     Key("x,delete", "app.delete", "Delete", "Put the run aside.", "Runs", "delete", "x"),
@@ -73,6 +74,40 @@ _RUNS = (
         "Runs",
     ),
     Key("z", "app.undo", "Undo delete", "Bring back what was deleted.", "Runs"),
+)
+_PLAYGROUND = (
+    Key(
+        "ctrl+r",
+        "app.write_again(False)",
+        "Write again",
+        "The last text once more, with the same seed.",
+        "Playground",
+        sign="Ctrl+R",
+    ),
+    Key(
+        "ctrl+n",
+        "app.write_again(True)",
+        "Write another",
+        "The same, with a new seed.",
+        "Playground",
+        sign="Ctrl+N",
+    ),
+    Key(
+        "ctrl+o",
+        "app.write_on",
+        "Write on",
+        "Go on from the end of the text.",
+        "Playground",
+        sign="Ctrl+O",
+    ),
+    Key(
+        "ctrl+t",
+        "app.tint",
+        "Tint tokens",
+        "Tint each token by how much it surprised the model, or no more.",
+        "Playground",
+        sign="Ctrl+T",
+    ),
 )
 _NEXT_RUN = (
     Key(
@@ -105,12 +140,13 @@ _PROGRAM = (
     Key("q", "app.quit", "Quit", "Leave; training goes on.", "Program", "quit"),
 )
 
-KEYS = (*_RUNS, *_NEXT_RUN, *_VIEW, *_PROGRAM)
+KEYS = (*_RUNS, *_PLAYGROUND, *_NEXT_RUN, *_VIEW, *_PROGRAM)
 """Every key of the main screen."""
 
 ALWAYS = (
     ("Enter", "Give the run the whole screen; Esc goes back."),
     ("Tab", "Go to the next part of the screen."),
+    ("↓  ← →", "In the playground: to the text, and from token to token."),
     ("Ctrl+P", "Find a command or a theme by name."),
 )
 """Keys that belong to no action of ours, for the help."""

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from trainer.filtering import EVERY_RUN, read_filter
+from trainer.inference.client import ModelClient
 from trainer.runs import Run, RunStore
 from trainer.store.records import ACTIVE, Status
 from trainer.tui import wording
@@ -44,10 +45,14 @@ class MainScreen(Screen[None]):
     AUTO_FOCUS = "#runs"
 
     def __init__(
-        self, store: RunStore, machine: MachineMeter, clock: Callable[[], datetime]
+        self,
+        store: RunStore,
+        machine: MachineMeter,
+        model: ModelClient,
+        clock: Callable[[], datetime],
     ) -> None:
         super().__init__(classes="-unread")
-        self._store, self._machine, self._clock = store, machine, clock
+        self._store, self._machine, self._model, self._clock = store, machine, model, clock
         self._poller = Poller(store, self.post_message)
         self._listing = Listing(())
         self._unreadable = False
@@ -64,7 +69,7 @@ class MainScreen(Screen[None]):
         yield FilterBar()
         yield RunTable()
         yield LiveText(id="empty")
-        yield RunView()
+        yield RunView(self._store, self._model)
         yield LiveText(id="next-run")
         yield Footer(compact=True, show_command_palette=False)
 
@@ -226,11 +231,6 @@ class MainScreen(Screen[None]):
             else "No run is compared with.",
             markup=False,
         )
-
-    def edit_prompt(self) -> None:
-        """Put the cursor into the prompt of the playground."""
-        self.action_show_pane("playground")
-        self.playground.edit_prompt()
 
     def action_filter(self) -> None:
         """Show the filter and put the cursor into it."""

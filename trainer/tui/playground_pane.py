@@ -2,127 +2,205 @@
 
 from __future__ import annotations
 
-from rich.text import Text
-from textual import on
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.message import Message
-from textual.widgets import Input, Label
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from trainer.config import DEFAULT_PROMPTS, parse_value
+import msgspec
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
 from trainer.errors import TrainerError
+from trainer.inference.client import ModelClient
 from trainer.inference.request import GenerationSettings
+from trainer.inference.telling import report_words, score_words, unread_prompt_words
+from trainer.runs import Run, RunStore
 from trainer.tui.live_text import LiveText
+from trainer.tui.paper import Paper, Passage, Token, token_words
+from trainer.tui.writing import Scoring, Task, TaskFailed, TaskTold, Warming, Writing
+from trainer.tui.writing_form import WritingForm
+from trainer.tui.written_text import WrittenText
 
 REDRAW_SECONDS = 0.5
 NOTHING_YET = (
     "Press Enter in the prompt, or g anywhere, and the model goes on from it. "
     "A small model trained on little text writes nonsense with style."
 )
-_CHECKPOINT = "checkpoint"
-_SETTINGS = {
-    "max_new_tokens": "tokens",
-    "temperature": "temperature",
-    "top_k": "top-k",
-    "seed": "seed",
-}
-"""Settings of a generation and their labels."""
-_DEFAULTS = {
-    _CHECKPOINT: "latest",
-    "max_new_tokens": str(GenerationSettings().max_new_tokens),
-    "temperature": str(GenerationSettings().temperature),
-    "top_k": "all",
-    "seed": "random",
-}
-"""What an option that is left empty means."""
+KEYS_WORDS = "^R again  ^N new seed  ^O go on  ^T tint  ↓ look at tokens"
 
 
 class PlaygroundPane(Vertical):
-    """Prompt and settings above, the text below."""
+    """Prompt and settings above, the text below.
 
-    class PromptSubmitted(Message):
-        """Enter was pressed: write on from the prompt."""
+    Args:
+        model: writes and scores, in threads of the pane's own.
+    """
 
-    def __init__(self) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "look_at_tokens", show=False)]
+
+    def __init__(self, store: RunStore, model: ModelClient) -> None:
         super().__init__(id="playground", classes="pane")
-        self._prompt = ""
-        self._written: list[str] = []
-        self._drawn = -1
+        self._store, self._model = store, model
+        self._under_way: Task | None = None
+        self._last: Writing | None = None
+        self._paper = Paper()
+        self._changed = False
+        self._told = Text(NOTHING_YET, "dim")
 
     def compose(self) -> ComposeResult:
-        with Horizontal(classes="field"):
-            yield Label("prompt")
-            yield Input(DEFAULT_PROMPTS[0], id="prompt", compact=True, select_on_focus=False)
-        with Horizontal(classes="options"):
-            for name, label in ((_CHECKPOINT, "from"), *_SETTINGS.items()):
-                yield Label(label)
-                yield Input(id=f"option-{name}", compact=True, placeholder=_DEFAULTS[name])
-        yield LiveText(Text(NOTHING_YET, "dim"), id="writing-status")
-        with VerticalScroll(id="written-scroll"):
-            yield LiveText(id="written")
+        yield WritingForm()
+        yield LiveText(self._told, id="writing-status")
+        yield WrittenText()
 
     def on_mount(self) -> None:
         self.set_interval(REDRAW_SECONDS, self._redraw)
 
-    def edit_prompt(self) -> None:
-        """Put the cursor into the prompt."""
-        self.query_one("#prompt", Input).focus()
+    def edit_prompt(self, run: Run) -> None:
+        """Put the cursor into the prompt, and have a run's model ready when it is written."""
+        self._form.edit_prompt()
+        self._perform(Warming(run.run_id, self._form.checkpoint))
+
+    # ------------------------------------------------------------------ what can be asked
+
+    def write(self, run: Run) -> None:
+        """Go on from the prompt with a run's model, in place of what is under way."""
+        if (settings := self._settings()) is not None:
+            paper = Paper(settings.prompt, [Passage()])
+            self._begin(Writing(run.run_id, self._form.checkpoint, settings), paper)
+
+    def write_again(self, run: Run, *, new_seed: bool) -> None:
+        """Write the last text once more, with the same seed or a new one."""
+        last = self._last
+        if last is None:
+            self.write(run)
+            return
+        settings = last.settings
+        if new_seed:
+            settings = msgspec.structs.replace(settings, seed=None).with_seed()
+        paper = Paper(self._paper.prompt, [*self._paper.passages[:-1], Passage()])
+        self._begin(Writing(last.run_id, last.checkpoint, settings), paper)
+
+    def write_on(self, run: Run) -> None:
+        """Go on from the end of the text that is shown."""
+        whole = self._paper.text
+        if not whole:
+            self.write(run)
+        elif (settings := self._settings(prompt=whole)) is not None:
+            paper = Paper(self._paper.prompt, [*self._paper.passages, Passage()])
+            self._begin(Writing(run.run_id, self._form.checkpoint, settings), paper)
+
+    def score(self, run: Run, text: str) -> None:
+        """Look at each token of a text with a run's model."""
+        task = Scoring(run.run_id, self._form.checkpoint, text)
+        self._begin(task, Paper("", [Passage(text)]))
+
+    def stop(self) -> bool:
+        """Stop what is under way; return False when nothing is."""
+        if self._under_way is None:
+            return False
+        self._under_way.cancel()
+        return True
+
+    def toggle_tint(self) -> None:
+        """Tint the tokens by their surprise, or no more."""
+        self.query_one(WrittenText).toggle_tint()
 
     @property
-    def checkpoint(self) -> str:
-        """Which checkpoint writes."""
-        return self._option(_CHECKPOINT) or _DEFAULTS[_CHECKPOINT]
+    def _form(self) -> WritingForm:
+        return self.query_one(WritingForm)
 
-    def settings(self) -> GenerationSettings:
-        """Read the prompt and the settings; an empty one is left to its default.
+    def _settings(self, **changes: str) -> GenerationSettings | None:
+        """Read the form, or say what is wrong in it."""
+        try:
+            return self._form.settings(**changes)
+        except TrainerError as error:
+            self._tell(str(error), "red")
+            return None
 
-        Raises:
-            UsageError: names every value that is wrong, and what is allowed.
-        """
-        values = {name: parse_value(self._option(name)) for name in _SETTINGS if self._option(name)}
-        prompt = self.query_one("#prompt", Input).value
-        return GenerationSettings.from_values({"prompt": prompt, **values})
+    # ------------------------------------------------------------------ what comes of it
 
-    def _option(self, name: str) -> str:
-        return self.query_one(f"#option-{name}", Input).value.strip()
+    def _begin(self, task: Task, paper: Paper) -> None:
+        self.stop()
+        self._under_way, self._paper, self._changed = task, paper, True
+        self._last = task if isinstance(task, Writing) else None
+        self._tell("Loading the model …  Esc stops", "italic")
+        self._redraw()
+        self._perform(task)
 
-    @on(Input.Submitted)
-    def tell_submitted(self, event: Input.Submitted) -> None:
-        """Pass on that Enter was pressed in any of the fields."""
+    @work(thread=True, group="model")
+    def _perform(self, task: Task) -> None:
+        task.perform(self._store, self._model, self.post_message)
+
+    @on(TaskTold)
+    def take(self, event: TaskTold) -> None:
+        """Take what comes of a task, unless another one has begun since."""
         event.stop()
-        self.post_message(self.PromptSubmitted())
+        if event.task is not self._under_way:
+            return
+        told = event.event
+        if told["type"] == "token":
+            self._append(told["text"], told.get("logprobs", []))
+        elif told["type"] == "progress":
+            self._tell(f"{told['phase'].capitalize()} …  Esc stops", "italic")
+        elif isinstance(event.task, Writing):
+            self._conclude(_writing_words(told))
+        else:
+            self._paper.passages[-1].tokens = told["tokens"]
+            self.query_one(WrittenText).tinted = True
+            self._conclude(score_words(told))
 
-    # ------------------------------------------------------------------ what is written
-
-    def begin(self, title: str, prompt: str) -> None:
-        """Start over with another prompt."""
-        self._prompt, self._written, self._drawn = prompt, [], -1
-        self._tell(f"Loading the model of {title} …  Esc stops", "italic")
-        self._redraw()
-
-    def append(self, text: str) -> None:
-        """Take what was written since; it is drawn at the next redraw."""
-        if not self._written:
-            self._tell("Writing …  Esc stops", "italic")
-        self._written.append(text)
-
-    def finish(self, words: str) -> None:
-        """Show the rest and how it ended."""
-        self._redraw()
-        self._tell(words, "dim")
-
-    def fail(self, error: TrainerError) -> None:
+    @on(TaskFailed)
+    def tell_failure(self, event: TaskFailed) -> None:
         """Say why nothing more comes; what came stays."""
+        event.stop()
+        if event.task is self._under_way:
+            self._under_way, self._changed = None, True
+            self._redraw()
+            self._tell(str(event.error), "red")
+
+    def _append(self, text: str, tokens: Sequence[Token]) -> None:
+        """Take what was written since; it is drawn at the next redraw."""
+        passage = self._paper.passages[-1]
+        if not passage.text:
+            self._tell("Writing …  Esc stops", "italic")
+        passage.text += text
+        passage.tokens += tokens
+        self._changed = True
+
+    def _conclude(self, words: str) -> None:
+        self._under_way, self._changed = None, True
         self._redraw()
-        self._tell(str(error), "red")
+        self._told = Text.assemble((words, "dim"), "\n", KEYS_WORDS)
+        self._status.say(self._told)
 
     def _tell(self, words: str, style: str) -> None:
-        self.query_one("#writing-status", LiveText).say(Text.assemble((words, style)))
+        self._told = Text(words, style)
+        self._status.say(self._told)
+
+    @property
+    def _status(self) -> LiveText:
+        return self.query_one("#writing-status", LiveText)
 
     def _redraw(self) -> None:
-        if not self._prompt or self._drawn == len(self._written):
-            return
-        self._drawn = len(self._written)
-        text = Text.assemble((self._prompt, "bold"), "".join(self._written))
-        self.query_one("#written", LiveText).say(text)
-        self.query_one("#written-scroll").scroll_end(animate=False)
+        if self._changed:
+            self._changed = False
+            self.query_one(WrittenText).show(self._paper)
+
+    # ------------------------------------------------------------------ the cursor
+
+    def action_look_at_tokens(self) -> None:
+        """Put the cursor into the text, at once: the next key may move it."""
+        self.screen.set_focus(self.query_one(WrittenText))
+
+    @on(WrittenText.TokenChosen)
+    def tell_token(self, event: WrittenText.TokenChosen) -> None:
+        """Say how likely the token under the cursor was."""
+        event.stop()
+        self._status.say(self._told if event.token is None else token_words(event.token))
+
+
+def _writing_words(done: Mapping[str, Any]) -> str:
+    words = (report_words(done, done["tokens_per_second"]), unread_prompt_words(done))
+    return " · ".join(filter(None, words))

@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Tabs
 
-from trainer.runs import Run
+from trainer.inference.client import ModelClient
+from trainer.runs import Run, RunStore
 from trainer.tui.details_pane import DetailsPane
 from trainer.tui.figures_pane import FiguresPane
 from trainer.tui.log_pane import LogPane
@@ -26,8 +27,9 @@ from trainer.tui.watching import Glimpse
 class RunView(Vertical):
     """Header, figures and readings on top; below, the pane in front, and a side column if wide."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: RunStore, model: ModelClient) -> None:
         super().__init__(id="run", classes="-loss")
+        self._store, self._model = store, model
 
     def compose(self) -> ComposeResult:
         yield RunHeader()
@@ -39,7 +41,7 @@ class RunView(Vertical):
                 yield LossPane()
                 yield LogPane()
                 yield SamplesPane()
-                yield PlaygroundPane()
+                yield PlaygroundPane(self._store, self._model)
                 yield DetailsPane()
             with VerticalScroll(id="side", can_focus=False):
                 yield ReadingsPane(id="readings-list", listed=True)

@@ -10,6 +10,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
+from trainer.formats import harmless
 from trainer.tui.live_text import LiveText
 
 NOTHING_YET = "No samples yet: the model writes some at every evaluation."
@@ -39,5 +40,8 @@ def sample_text(samples: Sequence[Mapping[str, Any]]) -> Text:
 
 def _block(step: int, samples: Sequence[Mapping[str, Any]]) -> Text:
     lines = [Text(f"After step {step:,}", "bold cyan")]
-    lines += [Text.assemble((sample["prompt"], "bold"), sample["text"]) for sample in samples]
+    lines += [
+        Text.assemble((harmless(sample["prompt"]), "bold"), harmless(sample["text"]))
+        for sample in samples
+    ]
     return Text("\n").join(lines)

@@ -1,72 +1,60 @@
-"""Letting the model of a checkpoint go on from a prompt, in a process of its own."""
+"""What the model of a checkpoint is asked to do, and what comes of it while the screen goes on."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from textual.message import Message
 
-from trainer import formats
 from trainer.errors import TrainerError
-from trainer.inference.client import Job, ModelProcess
+from trainer.inference.client import Job, ModelClient
 from trainer.inference.request import GenerationSettings
 from trainer.runs import RunStore
 
-_ENDINGS = {
-    "length": "as long as asked for",
-    "end_of_text": "the model ended the text",
-    "stop": "a stop text came",
-    "cancelled": "stopped",
-}
+ALTERNATIVES = 5
+"""Likeliest tokens that are told of each place in a text."""
+
+Post = Callable[[Message], object]
 
 
-class TextWritten(Message):
-    """The model has added to its text."""
+class TaskTold(Message):
+    """The model has done a part of a task, or the last of it."""
 
-    def __init__(self, writing: Writing, text: str) -> None:
+    def __init__(self, task: Task, event: dict[str, Any]) -> None:
         super().__init__()
-        self.writing, self.text = writing, text
+        self.task, self.event = task, event
 
 
-class WritingFinished(Message):
-    """A text is at its end."""
+class TaskFailed(Message):
+    """A task could not be done, or not to its end."""
 
-    def __init__(self, writing: Writing, words: str) -> None:
+    def __init__(self, task: Task, error: TrainerError) -> None:
         super().__init__()
-        self.writing, self.words = writing, words
+        self.task, self.error = task, error
 
 
-class WritingFailed(Message):
-    """A text could not be written, or not to its end."""
+class Task(ABC):
+    """One thing under way with the model of a run's checkpoint."""
 
-    def __init__(self, writing: Writing, error: TrainerError) -> None:
-        super().__init__()
-        self.writing, self.error = writing, error
-
-
-class Writing:
-    """One text under way."""
-
-    def __init__(self, run_id: str, checkpoint: str, settings: GenerationSettings) -> None:
-        self.settings = settings
-        self._run_id, self._checkpoint = run_id, checkpoint
+    def __init__(self, run_id: str, checkpoint: str) -> None:
+        self.run_id, self.checkpoint = run_id, checkpoint
         self._job: Job | None = None
         self._cancelled = False
 
-    def write(
-        self, store: RunStore, model: ModelProcess, post: Callable[[Message], object]
-    ) -> None:
-        """Write to the end and post what comes; blocks, so it needs a thread."""
+    def perform(self, store: RunStore, model: ModelClient, post: Post) -> None:
+        """Do it to the end and post what comes; blocks, so it needs a thread."""
         try:
-            path = store.checkpoint_path(self._run_id, self._checkpoint)
-            with model.generate(path, self.settings) as self._job:
+            path = store.checkpoint_path(self.run_id, self.checkpoint)
+            with self._begin(model, path) as self._job:
                 if self._cancelled:
                     self._job.cancel()
                 for event in self._job:
-                    self._pass_on(event, post)
+                    post(TaskTold(self, event))
         except TrainerError as error:
-            post(WritingFailed(self, error))
+            post(TaskFailed(self, error))
 
     def cancel(self) -> None:
         """End soon; what was written stays."""
@@ -74,16 +62,34 @@ class Writing:
         if self._job is not None:
             self._job.cancel()
 
-    def _pass_on(self, event: dict[str, Any], post: Callable[[Message], object]) -> None:
-        if event["type"] == "token":
-            post(TextWritten(self, event["text"]))
-        elif event["type"] == "done":
-            post(WritingFinished(self, finish_words(event)))
+    @abstractmethod
+    def _begin(self, model: ModelClient, path: Path) -> Job: ...
 
 
-def finish_words(done: dict[str, Any]) -> str:
-    """Say how long the text is, how fast it came, how to have it again, and why it ended."""
-    tokens = f"{done['tokens']:,} token" + ("" if done["tokens"] == 1 else "s")
-    rate = done["tokens_per_second"]
-    speed = [formats.speed(rate)] if rate is not None else []
-    return " · ".join([tokens, *speed, f"seed {done['seed']}", _ENDINGS[done["finish_reason"]]])
+class Warming(Task):
+    """The model made ready for what may be asked next."""
+
+    def _begin(self, model: ModelClient, path: Path) -> Job:
+        return model.warm(path)
+
+
+class Writing(Task):
+    """A text that goes on from a prompt."""
+
+    def __init__(self, run_id: str, checkpoint: str, settings: GenerationSettings) -> None:
+        super().__init__(run_id, checkpoint)
+        self.settings = settings
+
+    def _begin(self, model: ModelClient, path: Path) -> Job:
+        return model.generate(path, self.settings)
+
+
+class Scoring(Task):
+    """A text of somebody's own, whose every token is looked at."""
+
+    def __init__(self, run_id: str, checkpoint: str, text: str) -> None:
+        super().__init__(run_id, checkpoint)
+        self.text = text
+
+    def _begin(self, model: ModelClient, path: Path) -> Job:
+        return model.score(path, self.text, alternatives=ALTERNATIVES)

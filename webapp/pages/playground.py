@@ -1,25 +1,31 @@
-"""The page on which trained models write."""
+"""The pages on which trained models write, and score what others wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from flask import make_response, render_template, request
+from flask import Response, make_response, render_template, request
 
 from trainer.errors import TrainerError
+from trainer.inference.protocol import Event
+from trainer.inference.telling import Figure, report_words, score_figures, unread_prompt_words
+from trainer.store.records import now
 from webapp import services
+from webapp.jsonio import json_answer
+from webapp.models import RunModels, choosable
 from webapp.pages.blueprint import Answer, pages
+from webapp.score_form import ALTERNATIVES, MOST_SCORED_CHARACTERS, ScoreForm
 from webapp.writing_form import WRITING_FIELDS, WritingForm
 
-MOST_WRITERS = 200
+# ---------------------------------------------------------------------- write
 
 
 @pages.get("/playground")
 def playground() -> Answer:
-    """Write with any checkpoint."""
-    chosen = f"{request.args.get('run', '')} {request.args.get('checkpoint', '')}".strip()
-    return _playground_page(WritingForm(model=chosen))
+    """Write with any checkpoint; a link may carry the prompt and the settings."""
+    return _playground_page(WritingForm.linked(request.args))
 
 
 @pages.post("/playground")
@@ -28,33 +34,112 @@ def write_text() -> Answer:
     form = WritingForm.submitted(request.form)
     if form.errors:
         return make_response(_playground_page(form), 422)
-    run_id, _, checkpoint = form.model.partition(" ")
     try:
         settings = form.settings()
-        with services().writers.begin("page", run_id, checkpoint or "latest", settings) as writing:
+        with services().writers.begin("page", *_model(form.model), settings) as writing:
             return _playground_page(form, written=writing.finish())
     except TrainerError as error:
         return make_response(_playground_page(form, error=error), error.http_status)
 
 
+@pages.get("/playground/models")
+def models() -> Response:
+    """List the models there are now, for a page that is open."""
+    found = choosable(services().store, request.args.getlist("run"))
+    return json_answer({"models": [one.as_dict() for one in found]})
+
+
 def _playground_page(
-    form: WritingForm,
-    written: Mapping[str, Any] | None = None,
-    error: TrainerError | None = None,
+    form: WritingForm, written: Event | None = None, error: TrainerError | None = None
 ) -> str:
-    store = services().store
-    writers = [
-        (run, checkpoints)
-        for run in store.list(limit=MOST_WRITERS).runs
-        if (checkpoints := store.checkpoints(run.run_id))
-    ]
     return render_template(
         "playground.html",
-        here="playground",
-        live=True,
-        writers=writers,
+        **_models_for(form.model),
         values=form,
         fields=WRITING_FIELDS,
         written=written,
+        report=written and report_words(written, written["tokens_per_second"]),
+        unread=written and unread_prompt_words(written),
         error=error,
     )
+
+
+# ---------------------------------------------------------------------- score
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A text as one model finds it: ``told`` is the last event of its score."""
+
+    label: str
+    told: Event
+
+    @property
+    def figures(self) -> list[Figure]:
+        """What was measured, in words."""
+        return score_figures(self.told)
+
+
+@pages.get("/playground/score")
+def score() -> Answer:
+    """Paste a text to see how likely a model finds it."""
+    return _score_page(ScoreForm.linked(request.args))
+
+
+@pages.post("/playground/score")
+def score_text() -> Answer:
+    """Score a text and show it when it is done: for browsers without scripts."""
+    form = ScoreForm.submitted(request.form)
+    if form.error:
+        return make_response(_score_page(form), 422)
+    try:
+        return _score_page(form, scored=[_scored(model, form.text) for model in form.models])
+    except TrainerError as error:
+        return make_response(_score_page(form, error=error), error.http_status)
+
+
+def _scored(model: str, text: str) -> Scored:
+    with services().writers.score("page", *_model(model), text) as writing:
+        return Scored(" · ".join(_model(model)), writing.finish())
+
+
+def _score_page(
+    form: ScoreForm, scored: Sequence[Scored] = (), error: TrainerError | None = None
+) -> str:
+    sent = request.method == "POST"
+    return render_template(
+        "score.html",
+        **_models_for(*form.models),
+        values=form,
+        text_error=form.error if sent else "",
+        most=MOST_SCORED_CHARACTERS,
+        alternatives_told=ALTERNATIVES,
+        scored=scored,
+        error=error,
+    )
+
+
+# ---------------------------------------------------------------------- the models of both
+
+
+def _model(chosen: str) -> tuple[str, str]:
+    run_id, _, checkpoint = chosen.partition(" ")
+    return run_id, checkpoint or "latest"
+
+
+def _models_for(*chosen: str) -> dict[str, Any]:
+    wanted = [_model(model)[0] for model in chosen if model]
+    found = choosable(services().store, wanted)
+    return {
+        "here": "playground",
+        "live": True,
+        "since": now(),
+        "models": found,
+        "none_saved": not any(one.options for one in found),
+        "waiting": _without_checkpoint(found, wanted),
+    }
+
+
+def _without_checkpoint(found: Sequence[RunModels], wanted: Sequence[str]) -> RunModels | None:
+    """Return the run that was asked for and has not saved a checkpoint yet, if there is one."""
+    return next((one for one in found if one.run_id in wanted and not one.options), None)

@@ -10,7 +10,7 @@ from flask.blueprints import BlueprintSetupState
 from trainer import __version__, formats
 from trainer.queueing import place_words
 from trainer.runs import since_word, status_word
-from webapp import forms, presenting, services
+from webapp import forms, presenting, services, tinting
 from webapp.pages.blueprint import pages
 from webapp.security import HTMX_URL
 from webapp.shortcuts import SHORTCUTS
@@ -54,6 +54,7 @@ def _teach_templates(state: BlueprintSetupState) -> None:
         log_level=presenting.log_level,
         log_parts=presenting.log_parts,
         clipped=presenting.clipped,
+        cells=tinting.cells,
         shell_line=shlex.join,
         setting_label=forms.label,
         section_title=forms.section_title,

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Event
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer import formats
+from trainer.cli.batch import Batch, cancelled_by_ctrl_c
 from trainer.cli.failures import INTERRUPTED_STATUS
 from trainer.cli.options import checkpoint_option, command, run_id_option
-from trainer.cli.output import emphasis, faint, note, of_others, say
+from trainer.cli.output import emphasis, faint, note, of_others, say, say_json
+from trainer.cli.reading import (
+    STANDARD_INPUT,
+    Number,
+    awaits_typing,
+    file_text,
+    option_text,
+    piped_text,
+)
 from trainer.cli.session import Session
 from trainer.errors import UsageError
-from trainer.inference.request import FinishReason, GenerationSettings
+from trainer.inference.request import GenerationSettings
+from trainer.inference.telling import report_words, unread_prompt_words
 
 if TYPE_CHECKING:
     from trainer.inference.client import Job
@@ -31,151 +37,178 @@ DOCUMENT = (
     "prompt_tokens",
     "prompt_tokens_read",
 )
+"""What is told of one prompt, with the prompt itself."""
 ON_REQUEST = ("logprobs", "continuations")
 """Only there where they were asked for."""
-
-_ENDINGS: dict[FinishReason, str] = {
-    "length": "as long as asked for",
-    "end_of_text": "the text had ended",
-    "stop": "met a stop text",
-    "cancelled": "cancelled",
-}
 
 
 @command(
     "generate",
     "generate --run-id latest --prompt 'The history of'",
-    "generate --run-id latest --prompt - --top-k 50 < opening.txt",
-    "generate --run-id latest --prompt 'In 1990' --n 4 --stop '.'",
+    "generate --run-id latest --num-samples 4 --stop . < opening.txt",
+    "generate --run-id latest --prompts-file openings.txt --json",
 )
 @run_id_option()
 @click.option(
     "--prompt",
+    "prompts",
+    multiple=True,
     metavar="TEXT",
-    required=True,
-    help="The beginning; '-' reads standard input. The model reads as much of its end as it can.",
+    help="The beginning; '-' reads standard input. Repeatable: one text each.",
 )
-@click.option("--max-new-tokens", type=int, metavar="N", help="Most tokens to write [200].")
-@click.option("--temperature", type=float, metavar="X", help="0: always the likeliest token [0.8].")
-@click.option("--top-k", type=int, metavar="N", help="Choose among the N likeliest tokens.")
-@click.option("--top-p", type=float, metavar="X", help="Choose among tokens of this total share.")
-@click.option("--min-p", type=float, metavar="X", help="Leave out tokens below X of the likeliest.")
-@click.option("--repetition-penalty", type=float, metavar="X", help="Above 1: repeat less.")
-@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; repeatable.")
-@click.option("--seed", type=int, metavar="N", help="The same seed writes the same text again.")
-@click.option("--n", type=int, metavar="N", help="Write N texts, with seeds that count up.")
+@click.option(
+    "--prompt-file",
+    "prompt_files",
+    multiple=True,
+    metavar="FILE",
+    help="A prompt from a file, all of it. Repeatable.",
+)
+@click.option(
+    "--prompts-file",
+    "prompts_files",
+    multiple=True,
+    metavar="FILE",
+    help="Many prompts, one a line; empty lines are left out.",
+)
+@checkpoint_option
+@click.option("--max-new-tokens", type=Number(), metavar="N", help="Most tokens to write [200].")
+@click.option("--num-samples", "--n", "n", type=Number(), metavar="N", help="Texts a prompt [1].")
+@click.option("--seed", type=Number(), metavar="N", help="The same seed writes the same again.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text. Repeatable.")
+@click.option("--temperature", type=Number(), metavar="X", help="0: the likeliest token [0.8].")
+@click.option("--top-k", type=Number(), metavar="N", help="Choose among the N likeliest tokens.")
+@click.option("--top-p", type=Number(), metavar="X", help="Choose among tokens of this share.")
+@click.option("--min-p", type=Number(), metavar="X", help="Leave out tokens below X of the best.")
+@click.option("--repetition-penalty", type=Number(), metavar="X", help="Above 1: repeat less.")
+@click.option("--presence-penalty", type=Number(), metavar="X", help="Against tokens used before.")
+@click.option("--frequency-penalty", type=Number(), metavar="X", help="The same, for each use.")
 @click.option(
     "--logprobs",
-    type=int,
+    type=Number(),
     metavar="N",
     help="With --json: how likely each token was, and the N likeliest.",
 )
-@checkpoint_option
 def generate_command(
-    session: Session, run_id: str, prompt: str, checkpoint: str, **sampling: Any
+    session: Session,
+    run_id: str,
+    prompts: Sequence[str],
+    prompt_files: Sequence[str],
+    prompts_files: Sequence[str],
+    checkpoint: str,
+    **sampling: Any,
 ) -> int:
     """Continue a text with a trained model.
 
-    The text is shown as it is written; Ctrl+C ends it and keeps what came. A small model trained
-    on a small corpus writes nonsense with style.
+    The text is shown as it is written; Ctrl+C ends it and keeps what came. Without a prompt it
+    is read from a pipe. Several prompts are written at the same time, each with the given seed.
+    --json prints one document; of several prompts it has "results", one such document each.
+
+    A small model trained on a small corpus writes nonsense with style.
     """
-    from trainer.inference.client import ModelProcess
-
     given = {name: value for name, value in sampling.items() if value not in (None, ())}
-    settings = GenerationSettings.from_values({"prompt": read_prompt(prompt), **given})
-    if settings.logprobs is not None and not session.json:
+    if GenerationSettings.from_values(given).logprobs is not None and not session.json:
         raise UsageError("--logprobs is told as JSON only.", "Add --json.")
-    path = session.store.checkpoint_path(session.store.resolve(run_id), checkpoint)
-    with ModelProcess() as model, model.generate(path, settings) as job:
-        show = _shower(settings, session.json)
-        with cancelled_by_ctrl_c(job) as cancelled:
-            done = _written(job, show)
-    _conclude(session, done)
-    return INTERRUPTED_STATUS if cancelled.is_set() else 0
+    texts = read_prompts(prompts, prompt_files, prompts_files)
+    found = session.store.resolve(run_id)
+    path = session.store.checkpoint_path(found, checkpoint)
+    requests = [GenerationSettings.from_values({"prompt": text, **given}) for text in texts]
+    with (
+        session.model() as model,
+        Batch(lambda settings: model.generate(path, settings), requests) as batch,
+        cancelled_by_ctrl_c(batch),
+    ):
+        results = list(_written(batch, requests, silent=session.json))
+    if session.json and results:
+        say_json({**_document(results, len(requests)), "run_id": found, "checkpoint": checkpoint})
+    return INTERRUPTED_STATUS if batch.cancelled else 0
 
 
-def read_prompt(given: str) -> str:
-    """Return the prompt, read from standard input where it is ``-`` (without its last newline).
+def read_prompts(
+    prompts: Sequence[str], prompt_files: Sequence[str], prompts_files: Sequence[str]
+) -> list[str]:
+    """Return all prompts: options, then files, then lines of files, else from a pipe.
 
     Raises:
-        UsageError: it is not text in UTF-8.
+        UsageError: there is none, or one cannot be read.
     """
+    if (*prompts, *prompt_files, *prompts_files).count(STANDARD_INPUT) > 1:
+        raise UsageError("Standard input can be read only once.", "Give '-' once.")
+    texts = [option_text(prompt) for prompt in prompts]
+    texts += [file_text(name) for name in prompt_files]
+    texts += [line for name in prompts_files for line in _lines(name)]
+    return texts or [_piped_prompt()]
+
+
+def _lines(name: str) -> list[str]:
+    lines = [line.removesuffix("\r") for line in file_text(name).split("\n") if line.strip()]
+    if not lines:
+        raise UsageError(f"There is no prompt in '{name}'.", "Write one a line.")
+    return lines
+
+
+def _piped_prompt() -> str:
+    text = "" if awaits_typing() else piped_text()
+    if not text:
+        raise UsageError(
+            "There is no prompt.",
+            "For example: llm-trainer generate --run-id latest --prompt 'The history of'",
+        )
+    return text
+
+
+# ------------------------------------------------------------------ what is shown
+
+
+def _written(
+    batch: Batch, requests: Sequence[GenerationSettings], *, silent: bool
+) -> Iterator[dict[str, Any]]:
+    """Show the texts in order, unless they are told as a document, and yield what each is told as.
+
+    Raises:
+        TrainerError: of the class that fits the failure.
+    """
+    for number, (job, settings) in enumerate(zip(batch.jobs(), requests, strict=False), start=1):
+        of_several = f"prompt {number} of {len(requests)}" if len(requests) > 1 else ""
+        done = job.result() if silent else _show(job, settings, of_several, begin=number == 1)
+        if unread := unread_prompt_words(done):
+            note(unread)
+        yield {"prompt": settings.prompt, **done}
+
+
+def _show(
+    job: Job, settings: GenerationSettings, of_several: str, *, begin: bool
+) -> dict[str, Any]:
+    """Show the texts of one prompt: the first as it is written, the others when all are done."""
+    _begin_text(settings, of_several, 1, begin=begin)
+    done: dict[str, Any] = {}
     try:
-        if given == "-":
-            return sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
-        given.encode("utf-8")
-    except UnicodeError as error:
-        raise UsageError("The prompt is not text in UTF-8.", "Give it in UTF-8.") from error
-    return given
+        for event in job:
+            if event["type"] == "token" and event["row"] == 0:
+                say(of_others(event["text"]), newline=False)
+            done = event
+    finally:
+        say()
+    note(faint(report_words(done, done["tokens_per_second"])))
+    for place, told in enumerate(done.get("continuations", [])[1:], start=2):
+        _begin_text(settings, of_several, place, begin=False)
+        say(of_others(told["text"]))
+        note(faint(report_words(told)))
+    return done
 
 
-def _shower(settings: GenerationSettings, silent: bool) -> Callable[[str], None]:
-    """Return what shows text: as it is in a pipe; after its prompt, and made safe, on a screen."""
-    if silent:
-        return lambda _: None
-    if settings.n > 1:
-        say(_heading(1, settings.n))
+def _begin_text(settings: GenerationSettings, of_several: str, place: int, *, begin: bool) -> None:
+    """Write the heading of one of several texts, and on a screen the prompt."""
+    if not begin:
+        say()
+    of_samples = f"text {place} of {settings.n}" if settings.n > 1 else ""
+    if heading := ", ".join(filter(None, (of_several, of_samples))):
+        say(emphasis(f"[{heading}]"))
     if sys.stdout.isatty():
         say(faint(of_others(settings.prompt)), newline=False)
-    return lambda text: say(of_others(text), newline=False)
 
 
-def _heading(number: int, count: int) -> str:
-    return emphasis(f"[{number} of {count}]")
-
-
-@contextmanager
-def cancelled_by_ctrl_c(job: Job) -> Iterator[Event]:
-    """Let the first Ctrl+C cancel a job, so that all it has written still comes; a second ends.
-
-    The event that is returned tells whether that has happened.
-    """
-    pressed = Event()
-
-    def cancel(*_: object) -> None:
-        pressed.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        job.cancel()
-
-    before = signal.signal(signal.SIGINT, cancel)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _written(job: Job, show: Callable[[str], None]) -> dict[str, Any]:
-    """Show text as it is written, and return the last event."""
-    last: dict[str, Any] = {}
-    for event in job:
-        if event["type"] == "token":
-            show(event["text"])
-        last = event
-    return last
-
-
-def _conclude(session: Session, done: dict[str, Any]) -> None:
-    asked = [name for name in ON_REQUEST if name in done]
-    session.report({name: done[name] for name in (*DOCUMENT, *asked)}, [""])
-    if done["prompt_tokens_read"] < done["prompt_tokens"]:
-        note(
-            f"The prompt has {done['prompt_tokens']:,} tokens; "
-            f"the model read the last {done['prompt_tokens_read']:,}."
-        )
-    if not session.json:
-        speed = formats.speed(done["tokens_per_second"])
-        note(_facts(done, speed))
-        _show_others(done.get("continuations", []))
-
-
-def _show_others(continuations: list[dict[str, Any]]) -> None:
-    """Show all texts but the first, which was shown as it was written."""
-    for number, told in enumerate(continuations[1:], start=2):
-        say(f"\n{_heading(number, len(continuations))}")
-        say(of_others(told["text"]))
-        note(_facts(told))
-
-
-def _facts(told: dict[str, Any], *more: str) -> str:
-    tokens, why = f"{told['tokens']:,} tokens", _ENDINGS[told["finish_reason"]]
-    return faint(" · ".join([tokens, *more, why, f"seed {told['seed']}"]))
+def _document(results: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+    """Return what one prompt is told as; of several, one such document each."""
+    names = (*DOCUMENT, "prompt", *ON_REQUEST)
+    told = [{name: result[name] for name in names if name in result} for result in results]
+    return told[0] if asked == 1 and told else {"results": told}
