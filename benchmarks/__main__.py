@@ -32,6 +32,7 @@ NAMES = (
     "efficiency",
     "quality",
     "dashboard",
+    "serving",
 )
 TEXT_VARIABLE = "LLM_TRAINER_BENCHMARK_TEXT"
 
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=known.minutes, help="of the peer's training, in quality")
     add("--shares", type=float, nargs="+", default=known.shares, help="of these minutes, for ours")
     add("--peer-learning-rate", type=float, default=known.peer_learning_rate)
-    add("--checkpoint", type=Path, help="a trained model for generation")
+    add("--checkpoint", type=Path, help="a trained model for generation and serving")
     add("--smoke", action="store_true", help="tiny sizes, to see that everything runs")
     add("--json", type=Path, default=RESULTS, help=f"where figures go [{RESULTS}]")
     return parser

@@ -7,20 +7,16 @@ that a line ``watch`` or ``rest`` on its input makes all of them watch the run o
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
-import simple_websocket
-
+from benchmarks.connection import Connection
 from trainer.children import module_command
 
 _PATIENCE_SECONDS = 60.0
@@ -62,40 +58,6 @@ def audience(url: str, run_id: str, count: int) -> Iterator[Audience]:
         process.communicate()
 
 
-class Member:
-    """One connection that speaks Socket.IO, protocol 5 over a websocket, as far as it needs to.
-
-    What it is sent is read and thrown away, as by a page that draws nothing.
-    """
-
-    def __init__(self, url: str) -> None:
-        """Connect.
-
-        Raises:
-            OSError, simple_websocket.SimpleWebsocketError: nobody answers.
-        """
-        address = url.replace("http", "ws", 1) + "/socket.io/?EIO=4&transport=websocket"
-        self._line = simple_websocket.Client(address)
-        self._numbers = itertools.count()
-        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
-        self._line.send("40")
-        self._answers.get(timeout=_PATIENCE_SECONDS)
-
-    def ask(self, event: str, payload: object) -> None:
-        """Send an event and wait until it was heard."""
-        self._line.send(f"42{next(self._numbers)}{json.dumps([event, payload])}")
-        self._answers.get(timeout=_PATIENCE_SECONDS)
-
-    def _listen(self) -> None:
-        while True:
-            packet = str(self._line.receive())
-            if packet == "2":  # A ping.
-                self._line.send("3")
-            elif packet.startswith(("40", "43")):
-                self._answers.put(packet)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Connect, and do as the input says until it ends."""
     parser = argparse.ArgumentParser(prog="benchmarks.audience", description=__doc__)
@@ -104,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("count", type=int)
     chosen = parser.parse_args(arguments)
     os.nice(19)
-    members = [Member(chosen.url) for _ in range(chosen.count)]
+    members = [Connection(chosen.url) for _ in range(chosen.count)]
     _say("ready")
     for line in sys.stdin:
         event, payload = _event(line.strip(), chosen.url, chosen.run_id)

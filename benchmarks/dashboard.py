@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
-import sqlite3
 import statistics
 import tempfile
 import time
@@ -22,11 +21,11 @@ from playwright.sync_api import Error as BrowserError
 
 from benchmarks import browsing
 from benchmarks.audience import Audience, audience
-from benchmarks.measuring import Figure, ratios
+from benchmarks.livetraining import elapsed_seconds, times_done, training
+from benchmarks.measuring import Figure, as_far_as, ratios
 from benchmarks.options import Options
-from benchmarks.serving import Server, serving
+from benchmarks.server import Server, serving
 from benchmarks.stores import make_store
-from trainer import formats
 from trainer.runs import RunStore
 from trainer.store.metrics import SCHEMA_VERSION
 from trainer.store.workspace import Workspace
@@ -37,41 +36,20 @@ CLIENTS = 50
 LOADS, ZOOMS, LISTS, STARTS = 5, 5, 60, 3
 WINDOW_SECONDS, WINDOWS = 3.0, 10
 WATCHED_SECONDS = 15.0
-_PATIENCE_SECONDS = 120.0
-
-_LIVE_RUN = (
-    "model.layers=2",
-    "model.width=128",
-    "training.batch_size=4",
-    "training.seq_length=128",
-    "training.epochs=100000",
-    "training.compile=off",
-    "checkpoint.every_minutes=null",
-    "evaluation.sample_tokens=1",
-)
-"""Steps of some tens of milliseconds, and nothing but steps for a long while."""
+_FAILURES = (RuntimeError, OSError, BrowserError)
 
 
 def measure(options: Options) -> list[Figure]:
     """Measure all of it, from the list of many runs to the pixel of a step."""
     home, long = store_of(options)
-    figures = [*_told("list of many runs", _run_list(options, home))]
+    figures = [*as_far_as("list of many runs", _run_list(options, home))]
     try:
         with browsing.chromium() as browser:
-            figures += _told("large store", _of_store(options, home, long, browser))
-            figures += _told("live run", _of_live_run(options, browser))
+            figures += as_far_as("large store", _of_store(options, home, long, browser), _FAILURES)
+            figures += as_far_as("live run", _of_live_run(options, browser), _FAILURES)
     except RuntimeError as error:
         figures.append(Figure.absent("pages", f"not measured: {error}"))
     return figures
-
-
-def _told(part: str, figures: Iterator[Figure]) -> Iterator[Figure]:
-    """Pass figures on, and say why there are no more: one part does not keep others from being."""
-    try:
-        yield from figures
-    except (RuntimeError, OSError, BrowserError) as error:
-        why = str(error).partition("\n")[0]
-        yield Figure.absent(part, f"not measured any further: {why}")
 
 
 def store_of(options: Options) -> tuple[Path, list[str]]:
@@ -166,33 +144,16 @@ def _compare(server: Server, long: Sequence[str], browser: Browser) -> float:
 
 
 def _of_live_run(options: Options, browser: Browser) -> Iterator[Figure]:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        training(options, Path(folder)) as (store, run),
-        serving(store.workspace.home) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        store = RunStore(Workspace(folder))
+        run = stack.enter_context(training(options, store))
+        server = stack.enter_context(serving(store.workspace.home))
         server.seconds("/")
         late = _lateness(store, run, server, browser, 4.0 if options.smoke else WATCHED_SECONDS)
         yield _asked(Figure.of("a step to its pixel, p50", [percentile(late, 50)], "s"), "")
         yield _asked(Figure.of("a step to its pixel, p95", [percentile(late, 95)], "s"), "1")
         with audience(server.url, run, CLIENTS) as clients:
             yield from _cost_of_watching(options, store, run, server, clients)
-
-
-@contextlib.contextmanager
-def training(options: Options, home: Path) -> Iterator[tuple[RunStore, str]]:
-    """Start a real worker that takes step after step; kill it at the end."""
-    store = RunStore(Workspace(home))
-    run_id = store.create(options.configuration(*_LIVE_RUN))
-    try:
-        run = store.wait(
-            run_id, lambda now: (now.state.step or 0) > 5 or not now.active, _PATIENCE_SECONDS
-        )
-        if run.status != "running":
-            raise RuntimeError(f"the run did not start: {run.state.error}")
-        yield store, run_id
-    finally:
-        store.stop(run_id, kill=True)
 
 
 def _lateness(
@@ -204,7 +165,7 @@ def _lateness(
         browsing.drawn_ms(page)
         browsing.settle(page)
         shown = browsing.steps_shown(page, seconds)
-    return lateness(_done_at(store, run_id), shown)
+    return lateness(times_done(store, run_id), shown)
 
 
 def lateness(done_at: dict[int, float], shown: Sequence[tuple[int, float]]) -> list[float]:
@@ -218,27 +179,6 @@ def lateness(done_at: dict[int, float], shown: Sequence[tuple[int, float]]) -> l
     for (before, _), (step, at) in itertools.pairwise(shown):
         late += [at - done_at[one] for one in range(before + 1, step + 1) if one in done_at]
     return late
-
-
-def _done_at(store: RunStore, run_id: str) -> dict[int, float]:
-    """Return when each step was done: the state tells one time on both clocks."""
-    offsets = []
-    for _ in range(20):
-        state = store.get(run_id).state
-        if state.elapsed_seconds is not None and state.phase == "training":
-            told = formats.parse_time(state.updated_at).timestamp()
-            offsets.append(told - state.elapsed_seconds)
-        time.sleep(0.05)
-    # Whatever else changes the state moves its time on: the smallest difference is the step's.
-    offset = min(offsets)
-    return {step: elapsed + offset for step, elapsed in _elapsed(store, run_id)}
-
-
-def _elapsed(store: RunStore, run_id: str) -> list[tuple[int, float]]:
-    path = store.get(run_id).paths.metrics
-    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT step, elapsed_seconds FROM points ORDER BY step")
-        return [(int(step), float(elapsed)) for step, elapsed in rows]
 
 
 def _cost_of_watching(
@@ -267,9 +207,9 @@ def _cost_of_watching(
 def _window(store: RunStore, run_id: str, server: Server, seconds: float) -> tuple[float, float]:
     """Return the seconds a step, and the processor seconds a second of the server, of a while."""
     before, began = server.processor_seconds(), time.monotonic()
-    first = _elapsed(store, run_id)[-1]
+    first = elapsed_seconds(store, run_id)[-1]
     time.sleep(seconds)
-    last = _elapsed(store, run_id)[-1]
+    last = elapsed_seconds(store, run_id)[-1]
     spent = (server.processor_seconds() - before) / (time.monotonic() - began)
     return (last[1] - first[1]) / max(1, last[0] - first[0]), spent
 

@@ -1,13 +1,14 @@
-"""Writing, one stream: this program beside ``transformers.generate`` on the same weights.
+"""Writing: one stream beside ``transformers.generate`` on the same weights, and many at once.
 
 The checkpoint is exported as dense Qwen3 and opened by ``transformers``; a GPT-2 of equal size is
-timed as well. All continue one prompt with a cache, as far as the context goes.
+timed as well. All continue one prompt with a cache, as far as the context goes. Then sixteen texts
+with prompts of different lengths are written in turn, and the same ones at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -19,36 +20,46 @@ from benchmarks import peer
 from benchmarks.measuring import Figure, interleaved, ratios
 from benchmarks.options import Options
 from benchmarks.product import a_run
-from trainer.engine import qwen3
+from trainer.engine import checkpoint, qwen3
+from trainer.engine.batching import Batch
 from trainer.engine.checkpoint import LoadedModel
+from trainer.engine.continuation import Piece
+from trainer.engine.decoding import Decoder, decoder_for
 from trainer.engine.generation import Generation
 from trainer.engine.milestones import save
 from trainer.inference.request import GenerationSettings
-from trainer.inference.service import Models
 
-TITLE = "Generation, one stream"
+TITLE = "Generation"
 TOKENS, TEMPERATURE, ROUNDS = 200, 0.8, 7
+AT_ONCE, TOKENS_AT_ONCE = 16, 100
 PROMPT = "The history of"
 _OURS = "llm-trainer"
 _MODES = ("greedy", "sampled")
+_IN_TURN, _AT_ONCE = f"{AT_ONCE} texts in turn", f"{AT_ONCE} texts at once"
 
 Writer = Callable[[], int]
 
 
 def measure(options: Options) -> list[Figure]:
-    """Time the writing of 200 tokens, greedily and sampled, by turns."""
+    """Time the writing of 200 tokens, greedily and sampled, by turns; then of many texts."""
     with _checkpoint(options) as path:
-        models = Models()
-        loaded = models.get(path)
+        cpu = torch.device("cpu")
+        loaded = checkpoint.load_model(path, cpu)
+        decoder = decoder_for(loaded.model, cpu, nullcontext, read_only=True)
         writers: dict[str, Writer] = {
-            f"{_OURS}, {mode}": partial(_write, models, path, mode) for mode in _MODES
+            f"{_OURS}, {mode}": partial(_write, decoder, loaded, mode) for mode in _MODES
         }
         transformers = peer.library()
         if transformers is not None:
             writers |= _peers(transformers, loaded, path.parent / "exported")
-        taken = interleaved(writers, options.rounds(ROUNDS))
-        tokens = {name: write() for name, write in writers.items()}
-    return list(_figures(taken, tokens))
+        many: dict[str, Writer] = {
+            _IN_TURN: partial(_write_in_turn, decoder, loaded),
+            _AT_ONCE: partial(_write_at_once, decoder, loaded),
+        }
+        rounds = options.rounds(ROUNDS)
+        taken, taken_by_many = interleaved(writers, rounds), interleaved(many, rounds)
+        tokens = {name: write() for name, write in (writers | many).items()}
+    return [*_figures(taken, tokens), *_figures_of_many(taken_by_many, tokens)]
 
 
 @contextmanager
@@ -68,16 +79,45 @@ def _tokens_to_write(loaded: LoadedModel) -> int:
     return min(TOKENS, loaded.model.context - len(loaded.tokenizer.encode(PROMPT)))
 
 
-def _write(models: Models, path: Path, mode: str) -> int:
-    loaded = models.get(path)
+def _write(decoder: Decoder, loaded: LoadedModel, mode: str) -> int:
     settings = GenerationSettings(
         prompt=PROMPT,
         max_new_tokens=_tokens_to_write(loaded),
         temperature=0.0 if mode == "greedy" else TEMPERATURE,
         seed=1,
     )
-    *_, last = Generation(models.decoder(path), loaded.tokenizer, settings).pieces()
+    *_, last = Generation(decoder, loaded.tokenizer, settings).pieces()
     return last.tokens
+
+
+def _many_settings() -> Iterator[GenerationSettings]:
+    for number in range(AT_ONCE):
+        yield GenerationSettings(
+            prompt=PROMPT + " the" * number,
+            max_new_tokens=TOKENS_AT_ONCE,
+            temperature=TEMPERATURE,
+            seed=number,
+        )
+
+
+def _write_in_turn(decoder: Decoder, loaded: LoadedModel) -> int:
+    tokens = 0
+    for settings in _many_settings():
+        *_, last = Generation(decoder, loaded.tokenizer, settings).pieces()
+        tokens += last.tokens
+    return tokens
+
+
+def _write_at_once(decoder: Decoder, loaded: LoadedModel) -> int:
+    batch = Batch(decoder, loaded.tokenizer)
+    tokens: dict[Hashable, int] = {}
+    for number, settings in enumerate(_many_settings()):
+        batch.add(number, settings)
+    while not batch.idle:
+        for key, told in batch.turn():
+            if isinstance(told, Piece):
+                tokens[key] = told.tokens
+    return sum(tokens.values())
 
 
 def _peers(transformers: ModuleType, loaded: LoadedModel, folder: Path) -> dict[str, Writer]:
@@ -128,3 +168,11 @@ def _figures(taken: dict[str, list[float]], tokens: dict[str, int]) -> Iterator[
             share = tokens[ours] / tokens[name]
             times = [share * ratio for ratio in ratios(seconds, taken[ours])]
             yield Figure.of(f"llm-trainer, times the speed of {name}", times, "x")
+
+
+def _figures_of_many(taken: dict[str, list[float]], tokens: dict[str, int]) -> Iterator[Figure]:
+    for name, seconds in taken.items():
+        yield Figure.of(name, [tokens[name] / s for s in seconds], "tok/s")
+    share = tokens[_AT_ONCE] / tokens[_IN_TURN]
+    times = [share * ratio for ratio in ratios(taken[_IN_TURN], taken[_AT_ONCE])]
+    yield Figure.of(f"{_AT_ONCE}, times the speed in turn", times, "x")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,10 @@ class Figure:
     """What the figure ought to be, where somebody has asked for something."""
 
     @classmethod
-    def of(cls, what: str, values: Sequence[float], unit: str) -> Figure:
+    def of(cls, what: str, values: Sequence[float], unit: str, asked: str = "") -> Figure:
         """Take the median of several values."""
-        return cls(what, statistics.median(values), min(values), max(values), unit)
+        median = statistics.median(values)
+        return cls(what, median, min(values), max(values), unit, asked=asked)
 
     @classmethod
     def absent(cls, what: str, why: str) -> Figure:
@@ -95,6 +97,33 @@ def _seconds_of(action: Callable[[], object]) -> float:
 def ratios(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
     """Return, round by round, how many times as long one took as the other."""
     return [a / b for a, b in zip(slower, faster, strict=True)]
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return between which of several values the median of all there could be lies.
+
+    Half of these lie below it, whatever their distribution: how many of the values do is a
+    binomial count. Where there are too few values for the confidence, all of them are between.
+    """
+    ordered, n = sorted(values), len(values)
+    rank, tail = 1, 0.5**n
+    while 2 * (tail + math.comb(n, rank) * 0.5**n) <= 1 - confidence:
+        tail += math.comb(n, rank) * 0.5**n
+        rank += 1
+    return ordered[rank - 1], ordered[n - rank]
+
+
+def as_far_as(
+    part: str,
+    figures: Iterator[Figure],
+    failures: tuple[type[Exception], ...] = (RuntimeError, OSError),
+) -> Iterator[Figure]:
+    """Pass figures on, and say why there are no more: one part does not keep others from being."""
+    try:
+        yield from figures
+    except failures as error:
+        why = str(error).partition("\n")[0]
+        yield Figure.absent(part, f"not measured any further: {why}")
 
 
 def machine() -> str:

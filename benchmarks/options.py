@@ -45,7 +45,8 @@ class Options:
         minutes: of training for the peer's side of ``quality``.
         shares: of these minutes, each of which this program gets a training of.
         peer_learning_rate: the highest of the peer's schedule in ``quality``.
-        checkpoint: a trained model for ``generation``; None: an untrained one.
+        checkpoint: a trained model for ``generation`` and ``serving``; None: one that has learned
+            nothing yet, or a little.
         smoke: sizes so small that the figures mean nothing, to see that everything runs.
     """
 

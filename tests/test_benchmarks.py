@@ -183,7 +183,8 @@ def test_each_kind_of_writing_is_compared_with_its_own_round() -> None:
     windows, done = [], []
     for n, kind in enumerate([*WRITERS, *reversed(WRITERS)]):
         began = 100.0 * n
-        windows.append(Window(kind, began, began + 50, service=0.25 if WRITERS[kind] else 0.0))
+        taken = (0.25, 1.5) if WRITERS[kind] else (0.0, 1.8)
+        windows.append(Window(kind, began, began + 50, *taken))
         done += [began + steps[kind] * step for step in range(20)]
     told = {one.what: one.median for one in beside.told(windows, done)}
     assert told == pytest.approx(
@@ -192,6 +193,11 @@ def test_each_kind_of_writing_is_compared_with_its_own_round() -> None:
             "a step beside a model at rest takes longer by": 0.0,
             "a step beside one text takes longer by": 10.0,
             "a step beside four texts at once takes longer by": 100.0,
+            "the run takes, beside nobody": 180.0,
+            "the run takes, beside a model at rest": 180.0,
+            "the run takes, beside one text": 150.0,
+            "the run takes, beside four texts at once": 150.0,
+            "the models' process takes, nobody": 0.0,
             "the models' process takes, a model at rest": 0.0,
             "the models' process takes, one text": 25.0,
             "the models' process takes, four texts at once": 25.0,

@@ -84,6 +84,7 @@ def test_it_writes_what_the_model_writes_and_goes_out_as_it_came(
     store: RunStore, folder: Path, tmp_path: Path
 ) -> None:
     made = imported(store, folder)
+    assert store.get(made.run_id).title == "mats (imported)"
     export_hf(store, made.run_id, "latest", tmp_path / "again")
     weights = [(place / "model.safetensors").read_bytes() for place in (folder, tmp_path / "again")]
     assert weights[0] == weights[1]

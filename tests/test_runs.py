@@ -304,6 +304,13 @@ def test_more_epochs_of_a_run_cut_short_by_max_steps_add_whole_epochs() -> None:
     assert longer.training.epochs == 5
 
 
+def test_the_first_epochs_of_an_imported_run_end_where_its_max_steps_says() -> None:
+    config = build(assignments(["training.max_steps=6", "training.epochs=7"]))
+    state = State(run_id="a", created_at="", updated_at="", epochs=0, total_steps=0)
+    first = extended(config, state, 1).training
+    assert (first.epochs, first.max_steps) == (1, 6)
+
+
 def test_annotations_are_merged_and_kept(store: RunStore, make_run: MakeRun) -> None:
     run = make_run(name="old", tags=["a", "b"])
     changed = store.annotate(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trainer.inference import surprise, typed
-from trainer.inference.telling import report_words, score_words, unread_prompt_words
+from trainer.inference.telling import (
+    Figure,
+    best_value,
+    report_words,
+    score_words,
+    unread_prompt_words,
+)
+
+CASES = json.loads(Path(__file__).with_name("token_cases.json").read_text(encoding="utf-8"))
+BESTS = [(case["measured"], case["best"]) for case in CASES["bests"]]
 
 
 def entry(data: bytes, logprob: float = 0.0) -> dict[str, Any]:
@@ -36,6 +47,14 @@ def test_a_score_in_a_line_leaves_out_what_is_not_known() -> None:
     assert "word" not in score_words(score | {"word_perplexity": None})
 
 
+@pytest.mark.parametrize(("measured", "best"), BESTS)
+def test_the_best_is_the_lowest_of_what_compares(
+    measured: list[tuple[float | None, str, int]], best: str | None
+) -> None:
+    figures = [Figure("", "", value, "", amount, parts) for amount, value, parts in measured]
+    assert best_value(figures) == best
+
+
 @pytest.mark.parametrize(
     ("probability", "bits", "level", "share"),
     [
@@ -43,7 +62,7 @@ def test_a_score_in_a_line_leaves_out_what_is_not_known() -> None:
         (0.5, 1.0, 0, "50 %"),
         (0.1, 3.321928, 1, "10 %"),
         (1 / 64, 6.0, 2, "1.6 %"),
-        (1 / 1000, 9.965784, 3, "0.1 %"),
+        (1 / 1000, 9.965784, 3, "0.10 %"),
         (1 / 4096, 12.0, 4, "0.024 %"),
         (1e-5, 16.609640, 4, "< 0.01 %"),
     ],

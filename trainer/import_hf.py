@@ -33,6 +33,7 @@ class Order:
     """What the imported run is to be called and to have.
 
     Attributes:
+        name: of the run; without one it is called by its folder.
         settings: by ``section.key``, before those that the folder tells.
         command: the command line that asks for it.
     """
@@ -74,7 +75,8 @@ def import_hf(
     workspace, run_id = store.workspace, new_run_id()
     with _appearing(workspace, run_id) as staged:
         found = _read_model(folder, staged, order.settings or {}, _known_text(store, folder), tell)
-        notes = Annotations(name=order.name or None, tags=list(dict.fromkeys(tags)))
+        name = order.name or _name_of(folder)
+        notes = Annotations(name=name, tags=list(dict.fromkeys(tags)))
         _fill(staged, folder, order, found, notes)
     return Imported(
         run_id,
@@ -98,6 +100,16 @@ def _folder(source: Path) -> Path:
         f"The folder '{source}' {what}.",
         "Name a folder with config.json, tokenizer.json and model.safetensors.",
     )
+
+
+def _name_of(folder: Path) -> str | None:
+    """Call a run by its folder, as ``cpu-hour (imported)``, where such a name is allowed."""
+    name = f"{folder.name} (imported)"
+    try:
+        check_annotations(name=name)
+    except UsageError:
+        return None
+    return name
 
 
 def _known_text(store: RunStore, folder: Path) -> dict[str, Any]:

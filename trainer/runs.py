@@ -774,7 +774,8 @@ class RunStore:
 def extended(config: Config, state: State, more_epochs: int) -> Config:
     """Return the configuration of a run that gets more epochs.
 
-    A run that was cut short by ``max_steps`` gets as many steps as the added epochs have.
+    A run that was cut short by ``max_steps`` gets as many steps as the added epochs have; one that
+    was imported has done none of them, and is cut short where its ``max_steps`` says.
 
     Raises:
         ConflictError: ``max_steps`` is set and the steps of an epoch are not known.
@@ -782,10 +783,9 @@ def extended(config: Config, state: State, more_epochs: int) -> Config:
     if not more_epochs:
         return config
     training = config.training
-    # An imported run has done none of the epochs that its configuration speaks of.
     done = training.epochs if state.epochs is None else state.epochs
     epochs = done + more_epochs
-    if training.max_steps is None:
+    if training.max_steps is None or state.total_steps == 0:
         return configuration.replace(config, training__epochs=epochs)
     if state.steps_per_epoch is None:
         raise ConflictError(

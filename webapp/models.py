@@ -17,10 +17,11 @@ _TITLE_LENGTH = 24
 
 @dataclass(frozen=True)
 class ModelOption:
-    """One checkpoint of a run; ``value`` is what a form sends for it."""
+    """One checkpoint of a run; ``value`` is what a form sends for it, ``title`` says more of it."""
 
     value: str
     label: str
+    title: str
     step: int
 
 
@@ -64,9 +65,15 @@ def choosable(store: RunStore, wanted: Iterable[str] = ()) -> list[RunModels]:
 def models_of(run: Run, checkpoints: Iterable[Checkpoint]) -> RunModels:
     """Describe the checkpoints of a run."""
     options = [
-        ModelOption(f"{run.run_id} {one.name}", _label(run, one), one.step) for one in checkpoints
+        ModelOption(f"{run.run_id} {one.name}", _label(run, one), _origin(one), one.step)
+        for one in checkpoints
     ]
     return RunModels(run.run_id, run.title, status_word(run), options)
+
+
+def _origin(checkpoint: Checkpoint) -> str:
+    """Say how far it was trained; only an imported model is saved before its first step."""
+    return f"Step {checkpoint.step:,}" if checkpoint.step else "Imported"
 
 
 def _label(run: Run, checkpoint: Checkpoint) -> str:
@@ -74,7 +81,7 @@ def _label(run: Run, checkpoint: Checkpoint) -> str:
     title = run.title
     if len(title) > _TITLE_LENGTH:
         title = f"{title[: _TITLE_LENGTH - 1].rstrip()}…"
-    parts = [title, checkpoint.name, f"step {checkpoint.step:,}"]
+    parts = [title, checkpoint.name]
     if checkpoint.val_loss is not None:
         before = checkpoint.evaluated_before
         at = "" if before is None else f" at step {before:,}"

@@ -11,7 +11,8 @@ Each request carries an ``id`` of the client's own, by which all that follows is
 
 ``done`` has what :mod:`trainer.inference.protocol` tells at the end, but for what the tokens have
 told, and the same in words: of a text ``report`` and ``unread``, of a score ``figures``. ``failed
-{"id", "error"}`` comes in its place. A client that leaves cancels what it began.
+{"id", "error"}`` comes in its place; of a text that was begun it has ``seed`` and ``report`` too. A
+client that leaves cancels what it began.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ from flask_socketio import SocketIO
 from trainer.errors import ConflictError, TrainerError
 from trainer.inference.protocol import Event
 from trainer.inference.request import MAX_LOGPROBS, GenerationSettings
-from trainer.inference.telling import report_words, score_figures, unread_prompt_words
+from trainer.inference.telling import (
+    broken_off_words,
+    report_words,
+    score_figures,
+    unread_prompt_words,
+)
 from webapp.errors import InvalidFieldError, error_body
 from webapp.payloads import converted
 from webapp.score_form import MOST_SCORED_CHARACTERS
@@ -149,7 +155,7 @@ class Playground:
                     else:
                         post.take(event)
         except TrainerError as error:
-            post.send("failed", error_body(error))
+            post.fail(error, writing.seed)
         finally:
             with self._lock:
                 self._writings.pop(key, None)
@@ -170,6 +176,7 @@ class Post:
         self._id = text_id
         self._told = told
         self._held: dict[int, Event] = {}
+        self._tokens = 0
 
     @property
     def has_left(self) -> bool:
@@ -180,6 +187,7 @@ class Post:
         """Pass an event on, or keep it until the client has taken what it was sent."""
         kind = event["type"]
         if kind == "token":
+            self._tokens = max(self._tokens, event["tokens"])
             self._hold(event)
             if self._keeps_up():
                 self._let_go()
@@ -188,6 +196,12 @@ class Post:
             self.send("done", self._told(event))
         elif self._keeps_up():
             self.send(kind, event)
+
+    def fail(self, error: TrainerError, seed: int | None) -> None:
+        """Pass on what is held back, then that it failed and what came until then."""
+        self._let_go()
+        begun = {"seed": seed, "report": broken_off_words(self._tokens, seed)}
+        self.send("failed", error_body(error) | (begun if self._tokens else {}))
 
     def send(self, name: str, facts: Mapping[str, Any]) -> None:
         """Send an event that belongs to the request."""

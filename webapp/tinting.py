@@ -9,6 +9,8 @@ from typing import Any
 
 from trainer.inference import surprise
 
+_WHITE = " \t\n"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -22,6 +24,21 @@ class Cell:
     text: str
     level: int
     figure: str
+
+    @property
+    def lead(self) -> str:
+        """The white space before the word, which is not tinted."""
+        return "" if self.sign else self.text[: -len(self.text.lstrip(_WHITE))]
+
+    @property
+    def ink(self) -> str:
+        """What is tinted."""
+        return self.text[len(self.lead) :]
+
+    @property
+    def sign(self) -> str:
+        """What tells a cell of white space alone; empty for any other."""
+        return self.text.translate(surprise.VISIBLE) if not self.text.strip(_WHITE) else ""
 
 
 def cells(tokens: Sequence[Mapping[str, Any]]) -> Iterator[Cell]:

@@ -70,6 +70,11 @@ class Writing(_Held):
             last = event
         return last
 
+    @property
+    def seed(self) -> int | None:
+        """What the text is drawn by; None for what is no text."""
+        return self._job.seed
+
     def cancel(self) -> None:
         """Ask for the end; what was written so far still comes, with ``done``."""
         self._job.cancel()

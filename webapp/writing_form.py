@@ -16,6 +16,9 @@ MOST_TOKENS_AT_ONCE = 1000
 MOST_EXACT_SEED = 2**53 - 1
 """Beyond it a browser rounds whole numbers."""
 
+_USUAL = GenerationSettings()
+"""A field whose setting is off in it holds its neutral value."""
+
 
 @dataclass(frozen=True)
 class WritingField:
@@ -56,13 +59,14 @@ WRITING_FIELDS: dict[str, WritingField] = {
     one.name: one
     for one in (
         WritingField(
-            "max_new_tokens", "Length", "120", "Give a whole number from 1 to 1,000.",
+            "max_new_tokens", "Length", str(_USUAL.max_new_tokens),
+            "Give a whole number from 1 to 1,000.",
             "Most tokens to write.",
             low=1, high=MOST_TOKENS_AT_ONCE, whole=True, slider=(1, MOST_TOKENS_AT_ONCE, 1),
             first=True,
         ),
         WritingField(
-            "temperature", "Temperature", "0.8", "Give a number of 0 or more.",
+            "temperature", "Temperature", str(_USUAL.temperature), "Give a number of 0 or more.",
             "0 always takes the likeliest token; higher is bolder.",
             low=0, slider=(0, 2, 0.05), first=True,
         ),
@@ -72,12 +76,12 @@ WRITING_FIELDS: dict[str, WritingField] = {
             low=0, high=MOST_EXACT_SEED, whole=True, first=True,
         ),
         WritingField(
-            "top_k", "Top-k", "50", "Give a whole number of 0 or more.",
+            "top_k", "Top-k", "0", "Give a whole number of 0 or more.",
             "Choose among the k likeliest tokens; 0: all.",
             low=0, whole=True, slider=(0, 200, 1), neutral=0,
         ),
         WritingField(
-            "top_p", "Top-p", "0.95", "Give a number above 0, up to 1.",
+            "top_p", "Top-p", "1", "Give a number above 0, up to 1.",
             "Choose among the likeliest tokens that make up this share.",
             low=0, high=1, above=True, slider=(0.05, 1, 0.01), neutral=1,
         ),

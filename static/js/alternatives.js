@@ -137,7 +137,7 @@ export class Alternatives {
   uncover() {
     const { bottom, top } = this.node.getBoundingClientRect();
     const edge = this.panel.getBoundingClientRect();
-    const isCovered = edge.left <= 0 && edge.bottom >= innerHeight && bottom > edge.top && top < edge.bottom;
+    const isCovered = edge.bottom >= innerHeight && bottom > edge.top && top < edge.bottom;
     if (isCovered) scrollBy(0, bottom - edge.top + 4 * MARGIN_PX);
   }
 

@@ -179,4 +179,4 @@ export const FORMATS = {
   text: (value) => String(value ?? ""),
 };
 
-export { fixed, general, grouped };
+export { fixed, general, grouped, significant };

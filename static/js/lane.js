@@ -4,13 +4,13 @@ import { copy } from "./clipboard.js";
 import { plural, speed } from "./formats.js";
 import { socket } from "./live.js";
 import { Warmth } from "./modelchoice.js";
-import { clipped } from "./prompts.js";
+import { clipped, goneWords } from "./prompts.js";
 import { TokenText } from "./tokentext.js";
 
 const ALTERNATIVES = 6;
 const MOST_EVENT_BYTES = 240 * 1024;
 const REPORT_EVERY_MS = 250;
-const SHOWN_WHEN_DONE = ["again", "anew", "continue", "take", "keep-seed"];
+const SHOWN_WITH_A_TEXT = ["again", "anew", "continue", "take", "keep-seed"];
 let begun = 0;
 
 // Why a prompt cannot be sent, or nothing.
@@ -26,15 +26,26 @@ export class Lane {
     Object.assign(this, { node, page, id: null, prompt: "", sent: null });
     this.model = node.querySelector("[data-model]");
     this.text = new TokenText(node.querySelector("[data-text]"));
+    this.failure = node.querySelector("[data-failure]");
     this.report = node.querySelector("[data-report]");
     this.warmth = new Warmth(this.model, (words) => this.tellWarmth(words), (error) => this.fail(error));
     const buttons = { again: () => this.again(), anew: () => this.anew(), continue: () => this.goOn(), "keep-seed": () => page.onKeepSeed(this.sent.seed) };
     for (const [name, act] of Object.entries(buttons)) this.button(name).addEventListener("click", act);
+    this.button("retry").addEventListener("click", () => this.retry());
+    this.model.addEventListener("change", () => this.tellFailure());
     this.button("take").addEventListener("click", () => copy(this.whole));
   }
 
   button(name) {
     return this.node.querySelector(`[data-${name}]`);
+  }
+
+  // A reader hears which of the models side by side it is at.
+  tellNames(place, count) {
+    const words = (this.model.selectedOptions[0]?.text ?? "").split(" · ").slice(0, 2).join(" · ");
+    this.node.setAttribute("aria-label", `Text of ${words}`);
+    this.text.node.setAttribute("aria-label", `Text of ${words}; the left and right arrow keys go from token to token`);
+    this.model.setAttribute("aria-label", count > 1 ? `Model ${place} of ${count}` : "Model and checkpoint");
   }
 
   get writing() {
@@ -90,6 +101,18 @@ export class Lane {
     this.send(prompt, { ...settings, seed: seed ?? settings.seed }, model);
   }
 
+  // After a failure: the same once more, of the model that is chosen now.
+  retry() {
+    this.keepFocus();
+    if (this.sent) {
+      this.text.cutAt(this.sent.place);
+      this.send(this.sent.prompt, this.sent.settings);
+    } else {
+      this.tellFailure();
+      this.warmth.anew();
+    }
+  }
+
   anew() {
     if (!this.page.settings.fit()) return;
     const { prompt, place } = this.sent;
@@ -139,13 +162,26 @@ export class Lane {
     this.page.onDone({ prompt, text, model, seed, settings, report, at: new Date().toISOString() });
   }
 
-  fail({ message, hint }) {
+  fail(error) {
     this.text.settle(this.text.text.slice(this.text.start));
     this.setState(this.sent ? "done" : "ready", "");
-    const words = document.createElement("strong");
-    words.className = "failed-words";
-    words.textContent = `${message} ${hint}`.trim();
-    this.report.replaceChildren(words);
+    this.tellFailure(error);
+    if (error.kind === "not_found") this.page.onGone();
+  }
+
+  tellFailure({ message, hint } = { message: "", hint: "" }) {
+    this.failure.hidden = !message;
+    const [what, then] = this.failure.querySelectorAll("[data-words], [data-then]");
+    what.textContent = message;
+    then.textContent = hint;
+  }
+
+  // The list is new: where what failed is not in it any more, say so by its name, and what there is.
+  tellGone() {
+    const chosen = this.model.selectedOptions[0];
+    if (this.failure.hidden || chosen?.dataset.gone === undefined) return;
+    const left = [...this.model.options].filter(({ dataset }) => dataset.run === chosen.dataset.run && dataset.gone === undefined);
+    this.tellFailure(goneWords(chosen.text, left.map(({ text }) => text)));
   }
 
   // Show a text that was written before.
@@ -161,8 +197,9 @@ export class Lane {
   setState(state, ...words) {
     this.node.dataset.state = state;
     this.tellWarmth("");
+    this.tellFailure();
     this.report.replaceChildren(...words.filter(Boolean).map(paragraph));
-    for (const name of SHOWN_WHEN_DONE) this.button(name).hidden = state !== "done";
+    for (const name of SHOWN_WITH_A_TEXT) this.button(name).hidden = state !== "done" || !this.text.text;
     this.button("keep-seed").hidden ||= this.sent?.seed === undefined;
     this.page.onState();
   }

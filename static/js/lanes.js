@@ -41,8 +41,9 @@ export class Lanes {
     const [first] = this.all;
     const node = first.node.cloneNode(true);
     node.dataset.state = "ready";
-    for (const part of ["text", "report", "warmth"]) node.querySelector(`[data-${part}]`).replaceChildren();
+    for (const part of ["text", "report", "warmth", "words", "then"]) node.querySelector(`[data-${part}]`).replaceChildren();
     for (const button of node.querySelectorAll(".lane-foot button")) button.hidden = true;
+    node.querySelector("[data-failure]").hidden = true;
     node.querySelector("#alternatives")?.remove();
     const select = node.querySelector("[data-model]");
     choose(select, model ?? another(this.all.map((lane) => lane.model)));
@@ -68,23 +69,32 @@ export class Lanes {
   }
 
   showTabs() {
+    this.all.forEach((lane, index) => lane.tellNames(index + 1, this.all.length));
     this.tabs.hidden = this.all.length === 1;
+    const isOneRun = new Set(this.all.map(({ model }) => model.selectedOptions[0]?.dataset.run)).size === 1;
     this.tabs.replaceChildren(...this.all.map(({ node, model }) => {
       const tab = document.createElement("a");
       tab.href = `#${node.id}`;
       const [run, checkpoint] = (model.selectedOptions[0]?.text ?? "").split(" · ");
-      tab.textContent = `${checkpoint ?? ""} ${run}`.trim();
+      tab.textContent = isOneRun ? checkpoint : `${checkpoint ?? ""} ${run}`.trim();
       return tab;
     }));
     this.markTab();
   }
 
+  // The one in view on a small screen.
+  get shown() {
+    return this.all[Math.round(this.node.scrollLeft / Math.max(1, this.node.clientWidth))] ?? this.all[0];
+  }
+
   markTab() {
-    const place = Math.round(this.node.scrollLeft / Math.max(1, this.node.clientWidth));
+    const place = this.all.indexOf(this.shown);
     [...this.tabs.children].forEach((tab, index) => {
       if (index === place) tab.setAttribute("aria-current", "true");
       else tab.removeAttribute("aria-current");
     });
+    const current = this.tabs.children[place];
+    this.tabs.scrollTo({ left: current.offsetLeft - this.tabs.offsetLeft - (this.tabs.clientWidth - current.offsetWidth) / 2 });
   }
 
   tabOf(lane) {

@@ -7,7 +7,7 @@ import { socket, watchRuns } from "./live.js";
 const AFTER_NEWS_MS = 3000;
 let asked = 0;
 
-// Keep the options of selects up to date. onNews(models): they are new.
+// Keep the options of selects up to date, and return what does so at once. onNews(models): they are new.
 export function keepModels(selects, onNews = () => {}) {
   let due = null;
   const look = async () => {
@@ -20,9 +20,14 @@ export function keepModels(selects, onNews = () => {}) {
     tellFirst(answer.models);
     onNews(answer.models);
   };
+  const now = () => {
+    clearTimeout(due);
+    look();
+  };
   const soon = () => { due ??= setTimeout(look, AFTER_NEWS_MS); };
   watchRuns(document.body.dataset.since, soon);
   document.addEventListener("visibilitychange", soon);
+  return now;
 }
 
 // On a page that had no model to choose: come back when there is one.
@@ -53,10 +58,12 @@ function renew(select, models) {
   const fixed = [...select.children].filter((child) => child instanceof HTMLOptionElement && child.value === "");
   select.replaceChildren(...fixed, ...groups);
   select.value = chosen?.value ?? "";
-  // What was chosen and is gone stays chosen, and says so when it is asked for.
+  // What was chosen and is gone stays chosen, and cannot be chosen anew.
   if (chosen?.value && select.value !== chosen.value) {
     select.prepend(chosen);
-    if (!chosen.text.endsWith(" · gone")) chosen.text += " · gone";
+    if (chosen.dataset.gone === undefined) chosen.text += " · gone";
+    chosen.dataset.gone = "";
+    chosen.disabled = true;
     chosen.selected = true;
   }
   if (!select.value && !fixed.length) select.selectedIndex = [...select.options].findIndex(({ disabled }) => !disabled);
@@ -67,6 +74,7 @@ function group({ run_id: runId, title, heading, options }) {
   node.label = heading;
   node.append(...options.map((one) => {
     const option = new Option(one.label, one.value);
+    option.title = one.title;
     Object.assign(option.dataset, { run: runId, step: one.step });
     return option;
   }));

@@ -11,33 +11,38 @@ import { awaitModels, keepModels } from "./modelchoice.js";
 import { markField, Settings } from "./settings.js";
 import { onAction } from "./shortcuts.js";
 import { TextHistory } from "./texthistory.js";
+import { keepTint } from "./tint.js";
 
 const MOST_SEED = 2 ** 31;
 const ADDRESS_AFTER_MS = 400;
-const TINT = "playground tint";
+
+const narrow = matchMedia("(max-width: 760px)");
 
 const form = document.getElementById("playground");
 
 class Playground {
   constructor() {
-    this.tint = form.querySelector("[data-tint]");
     this.writeButton = form.querySelector("[data-write]");
     this.haltButton = form.querySelector("[data-halt]");
-    this.history = new TextHistory(document.getElementById("history"), (entry) => this.bring(entry));
+    this.history = new TextHistory(document.getElementById("history"), (entry) => this.bring(entry), nameOf);
     this.settings = new Settings(form, () => this.changed());
     this.lanes = new Lanes(document.getElementById("lanes"), form.querySelector("[data-lane-tabs]"), {
       settings: this.settings,
       onState: () => this.showButtons(),
       onDone: (entry) => this.history.add(entry),
+      onGone: () => this.lookForModels?.(),
       onKeepSeed: (seed) => this.keepSeed(seed),
     });
     this.alternatives = new Alternatives(document.getElementById("alternatives"), (text, place, cell) => this.lanes.of(text.node).branch(place, cell));
     for (const model of modelsOf(location.search).slice(1)) this.lanes.addFresh(model);
     for (const lane of this.lanes) this.alternatives.watch(lane.text);
-    keepModels(() => [...this.lanes].map((lane) => lane.model), () => this.lanes.showTabs());
+    this.lookForModels = keepModels(() => [...this.lanes].map((lane) => lane.model), () => {
+      this.lanes.showTabs();
+      for (const lane of this.lanes) lane.tellGone();
+    });
     this.bind();
     this.listen();
-    this.keepTint();
+    keepTint(form.querySelector("[data-tint]"), this.lanes.node);
     this.ready = true;
   }
 
@@ -51,6 +56,7 @@ class Playground {
     const asked = this.settings.asked();
     if (this.lanes.all.length > 1) asked.seed ??= Math.floor(Math.random() * MOST_SEED);
     for (const lane of this.lanes) lane.write(form.prompt.value, asked);
+    if (narrow.matches) this.lanes.shown.node.scrollIntoView({ block: "start" });
   }
 
   halt() {
@@ -150,24 +156,12 @@ class Playground {
       for (const one of this.lanes) if (one.writing) one.fail(error);
     });
   }
+}
 
-  keepTint() {
-    const show = () => this.lanes.node.toggleAttribute("data-tinted", this.tint.checked);
-    try {
-      this.tint.checked = localStorage.getItem(TINT) !== "off";
-    } catch {
-      // Storage may be forbidden: the choice then lasts as long as the page.
-    }
-    this.tint.addEventListener("change", () => {
-      show();
-      try {
-        localStorage.setItem(TINT, this.tint.checked ? "on" : "off");
-      } catch {
-        // As above.
-      }
-    });
-    show();
-  }
+// The run and the checkpoint of a model that can be chosen; of one that cannot, its id.
+function nameOf(model) {
+  const option = [...form.querySelector("[data-model]").options].find(({ value }) => value === model);
+  return option ? option.text.split(" · ").slice(0, 2).join(" · ") : (model ?? "");
 }
 
 if (form) new Playground();

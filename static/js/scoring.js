@@ -4,8 +4,10 @@ import { Alternatives } from "./alternatives.js";
 import { grouped, plural } from "./formats.js";
 import { socket } from "./live.js";
 import { awaitModels, keepModels, Warmth } from "./modelchoice.js";
+import { figuresOf } from "./scorefigures.js";
 import { markField } from "./settings.js";
 import { onAction } from "./shortcuts.js";
+import { keepTint } from "./tint.js";
 import { TokenText } from "./tokentext.js";
 
 const form = document.getElementById("score");
@@ -23,6 +25,7 @@ class Scoring {
     const words = (text) => { if (!this.busy) this.report.textContent = text; };
     this.warmths = [form.model, form.other].map((select) => new Warmth(select, words, (error) => this.fail(error)));
     keepModels(() => [form.model, form.other]);
+    keepTint(this.results.querySelector("[data-tint]"), this.results);
     this.bind();
     this.listen();
     this.count();
@@ -56,7 +59,7 @@ class Scoring {
     begun += 1;
     const [runId, checkpoint] = model.split(" ");
     const label = [...form.model.options].find(({ value }) => value === model)?.text ?? model;
-    const one = { id: `score ${begun}`, label, state: "scoring" };
+    const one = { id: `score ${begun}`, model, label, state: "scoring" };
     socket.emit("score", { id: one.id, run_id: runId, checkpoint, text: form.text.value, alternatives: Number(form.dataset.alternatives) });
     return one;
   }
@@ -98,20 +101,9 @@ class Scoring {
   show(scored) {
     this.results.hidden = scored.length === 0;
     if (!scored.length) return;
-    const [head, body] = this.results.querySelectorAll("thead tr, tbody");
-    head.replaceChildren(cell("th", "Figure"), ...scored.map(({ label }) => cell("th", label, "number")));
-    for (const one of head.children) one.scope = "col";
-    body.replaceChildren(...scored[0].told.figures.map(({ label, meaning }, row) => {
-      const node = document.createElement("tr");
-      const heading = cell("th", label);
-      heading.scope = "row";
-      heading.append(cell("small", meaning));
-      node.append(heading, ...scored.map(({ told }) => cell("td", told.figures[row].value, "number")));
-      return node;
-    }));
+    this.results.querySelector("[data-figures]").replaceChildren(figuresOf(scored));
     this.results.querySelector("[data-texts]").replaceChildren(...scored.map((one) => this.text(one)));
-    const figures = scored[0].told.figures[0];
-    this.say(`Scored: ${figures.label} ${scored.map(({ told }) => told.figures[0].value).join(" and ")}.`);
+    this.say(reportOf(scored));
   }
 
   text({ label, told }) {
@@ -187,11 +179,12 @@ class Scoring {
   }
 }
 
-function cell(name, words, kind = "") {
-  const node = document.createElement(name);
-  node.textContent = words;
-  if (kind) node.className = kind;
-  return node;
+// The first figure of each model, named by its checkpoint, or by its run too where there are two.
+function reportOf(scored) {
+  const runs = new Set(scored.map(({ model }) => model.split(" ")[0]));
+  const name = ({ label }) => label.split(" · ").slice(runs.size > 1 ? 0 : 1, 2).join(" · ");
+  const values = scored.map((one) => one.told.figures[0].value + (scored.length > 1 ? ` (${name(one)})` : ""));
+  return `Scored: ${scored[0].told.figures[0].label} ${values.join(" and ")}.`;
 }
 
 if (form) new Scoring();

@@ -8,7 +8,9 @@ export class Settings {
     this.numbers = this.fields.filter(({ dataset }) => dataset.usual !== "");
     this.fold = form.querySelector("[data-all-settings]");
     form.addEventListener("input", ({ target }) => this.typed(target));
-    for (const button of form.querySelectorAll("[data-preset]")) {
+    this.reset = form.querySelector("[data-action=usual]");
+    this.presets = [...form.querySelectorAll("[data-preset]")];
+    for (const button of this.presets) {
       button.addEventListener("click", () => this.set(JSON.parse(button.dataset.preset)));
     }
     // What was typed before this script came, or kept by the browser, moves the sliders too.
@@ -20,19 +22,29 @@ export class Settings {
     if (dataset.slider) this.setField(dataset.slider, value);
     else if (name in this.usual()) this.setField(name, value);
     else return;
-    this.onChange();
+    this.changed();
   }
 
   setField(name, value) {
     const field = this.form.elements[name];
     if (field.value !== String(value)) field.value = value;
     const slider = this.form.querySelector(`[data-slider="${name}"]`);
-    if (slider) slider.value = value;
-    this.mark(field);
+    const fits = this.mark(field);
+    if (!slider) return;
+    if (fits) slider.value = value;
+    slider.toggleAttribute("data-stale", !fits);
   }
 
   set(values) {
     for (const [name, value] of Object.entries(values)) this.setField(name, value);
+    this.changed();
+  }
+
+  changed() {
+    const typed = this.typedValues();
+    const equal = (values) => Object.entries(values).every(([name, value]) => same(typed[name], value));
+    for (const button of this.presets) button.setAttribute("aria-pressed", equal(JSON.parse(button.dataset.preset)));
+    this.reset.disabled = equal(this.usual());
     this.onChange();
   }
 
@@ -87,6 +99,10 @@ export function markField(field, words) {
   error.hidden = !words;
   error.querySelector("span").textContent = words;
   return !words;
+}
+
+function same(typed, value) {
+  return typed === String(value) || (typed !== "" && value !== "" && Number(typed) === Number(value));
 }
 
 function neutral(value, { neutral: unchanged }) {

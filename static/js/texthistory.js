@@ -2,7 +2,7 @@
 // long as the page stands brought back from that too.
 
 import { age, plural } from "./formats.js";
-import { clipped } from "./prompts.js";
+import { promptEnd, writtenWith } from "./prompts.js";
 
 const MOST_KEPT = 50;
 const MOST_SHOWN_CHARACTERS = 220;
@@ -10,8 +10,9 @@ const STORE = "playground";
 
 export class TextHistory {
   // onBring(entry): show a text again, with all that it was written with.
-  constructor(section, onBring) {
-    Object.assign(this, { section, onBring });
+  // nameOf(model): how the page names a model, as far as it knows it.
+  constructor(section, onBring, nameOf) {
+    Object.assign(this, { section, onBring, nameOf });
     this.list = section.querySelector("[data-history]");
     this.note = section.querySelector("[data-forgotten]");
     this.forgotten = null;
@@ -69,19 +70,28 @@ export class TextHistory {
     const node = document.createElement("li");
     const text = document.createElement("span");
     text.className = "event-text";
-    const beginning = document.createElement("b");
-    beginning.textContent = clipped(entry.prompt, MOST_SHOWN_CHARACTERS);
-    text.append(beginning, shortened(entry.text));
+    const words = part("written-text", shortened(entry.text));
+    const before = part("", promptEnd(entry.prompt));
+    before.title = `${plural(entry.prompt.length, "character")} of prompt`;
+    words.prepend(before);
+    text.append(words, part("faint tiny", writtenWith(entry, this.nameOf(entry.model))));
     const when = document.createElement("time");
     Object.assign(when, { className: "faint tiny", dateTime: entry.at, title: entry.at, textContent: age(entry.at) });
     const back = button("Bring back", () => this.onBring(entry));
     back.title = "The same text, model, prompt, settings and seed";
+    back.setAttribute("aria-label", `Bring back: ${promptEnd(entry.prompt)}`);
     const away = button("Delete", () => this.forget(index));
     away.dataset.delete = "";
     away.setAttribute("aria-label", `Delete: ${entry.prompt.slice(-40)}`);
-    node.append(back, text, when, away);
+    node.append(text, when, back, away);
     return node;
   }
+}
+
+function part(kind, words) {
+  const node = document.createElement("span");
+  Object.assign(node, { className: kind, textContent: words });
+  return node;
 }
 
 function button(words, act) {

@@ -1,7 +1,7 @@
 // Tokens as people read them: the same rules as trainer/inference/surprise.py and webapp/tinting.py,
 // held together by one shared test.
 
-import { fixed, general } from "./formats.js";
+import { fixed, significant } from "./formats.js";
 
 export const LEVEL_BITS = [3, 6, 9, 12];
 const VISIBLE = { " ": "·", "\n": "↵", "\t": "→" };
@@ -19,7 +19,7 @@ export function level(logprob) {
 export function share(logprob) {
   const percent = 100 * Math.exp(Math.min(0, logprob));
   if (percent < 0.01) return "< 0.01 %";
-  return `${percent >= 9.95 ? fixed(percent, 0) : general(percent, 2)} %`;
+  return `${percent >= 9.95 ? fixed(percent, 0) : significant(percent, 2)} %`;
 }
 
 export function figure(logprob) {
@@ -47,6 +47,26 @@ export function visible(token) {
 
 function named(code) {
   return `<${code.toString(16).toUpperCase().padStart(2, "0")}>`;
+}
+
+// A text without the white space that it begins with, which is not tinted; white space alone is told by a sign.
+export function inked(text) {
+  const lead = text.match(/^[ \t\n]*/)[0];
+  if (lead !== text) return { lead, ink: text.slice(lead.length), sign: "" };
+  return { lead: "", ink: text, sign: [...text].map((one) => VISIBLE[one]).join("") };
+}
+
+// Cells in groups that can be laid out one without the other: each but the last ends with a line.
+export function blocks(cells, least) {
+  const groups = [];
+  let begun = 0;
+  cells.forEach(({ text }, index) => {
+    if (index + 1 - begun < least || !text.endsWith("\n")) return;
+    groups.push(cells.slice(begun, index + 1));
+    begun = index + 1;
+  });
+  if (begun < cells.length) groups.push(cells.slice(begun));
+  return groups;
 }
 
 // Cuts tokens that come one after another into cells: { text, tokens }. A cell is a token, or the

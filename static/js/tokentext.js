@@ -1,7 +1,7 @@
 // A text on the page whose tokens can be pressed: it grows as it is written, once a frame, and can be
 // taken back to an earlier place. What it shows is the text; its tokens are laid over it.
 
-import { Cells, figure, level, logprobOf } from "./tokens.js";
+import { blocks, Cells, figure, inked, level, logprobOf } from "./tokens.js";
 
 const NEAR_THE_END_PX = 40;
 const CELLS_A_BLOCK = 300;
@@ -55,10 +55,11 @@ export class TokenText {
     this.clear();
     const cells = [...this.cutter.add(tokens), ...this.cutter.end()];
     this.text = cells.map(({ text }) => text).join("");
-    for (let at = 0; at < cells.length; at += CELLS_A_BLOCK) {
+    const groups = blocks(cells, CELLS_A_BLOCK);
+    for (const group of groups) {
       this.box = document.createElement("span");
-      this.box.className = "token-block";
-      this.append(cells.slice(at, at + CELLS_A_BLOCK));
+      if (groups.length > 1) this.box.className = "token-block";
+      this.append(group);
     }
   }
 
@@ -92,13 +93,15 @@ export class TokenText {
 
   span(cell) {
     const span = document.createElement("span");
-    span.textContent = cell.text;
     this.drawn += cell.text.length;
     this.places.set(span, this.cells.push(cell) - 1);
+    const strength = cell.tokens.length ? level(logprobOf(cell)) : 0;
+    if (strength) {
+      span.dataset.level = strength;
+      span.append(...tinted(cell.text));
+    } else span.textContent = cell.text;
     if (!cell.tokens.length) return span;
     span.className = "token";
-    const strength = level(logprobOf(cell));
-    if (strength) span.dataset.level = strength;
     if (cell.chosen) span.dataset.chosen = "";
     return span;
   }
@@ -126,7 +129,7 @@ export class TokenText {
 
   // The cell that a node of the text shows, if it has tokens.
   placeOf(node) {
-    const place = this.places.get(node);
+    const place = this.places.get(node.closest(".token"));
     return this.cells[place]?.tokens.length ? place : undefined;
   }
 
@@ -139,6 +142,15 @@ export class TokenText {
 
   tell(node) {
     const place = this.placeOf(node);
-    if (place !== undefined && !node.title) node.title = figure(logprobOf(this.cells[place]));
+    if (place !== undefined) this.spans[place].title ||= figure(logprobOf(this.cells[place]));
   }
+}
+
+// What is coloured of a token; the space before a word is pressed with it, but is no part of the colour.
+function tinted(text) {
+  const { lead, ink, sign } = inked(text);
+  const node = document.createElement("span");
+  Object.assign(node, { className: "ink", textContent: ink });
+  if (sign) node.dataset.sign = sign;
+  return [lead, node];
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Literal
 
 import pytest
@@ -15,6 +16,7 @@ from tests.browser.conftest import LOSS_CANVAS, Dashboard, Visit, visiting
 from tests.browser.gallery import Pages
 from tests.browser.inspection import axe_violations, layout_faults, settle
 from tests.browser.standin import LIKELY, Writer, wait_for
+from trainer.inference.telling import Figure
 from trainer.runs import RunStore
 from trainer.store import process
 from trainer.store.records import ProcessRecord
@@ -207,9 +209,9 @@ def test_tinted_texts_and_what_else_could_have_come_are_whole_too(
     page.keyboard.press("Control+Enter")
     wait_for(page, writer.scored, 2)
     for asked in writer.scored:
-        figures = [{"label": "perplexity", "value": "31.00", "meaning": "how much it wavered"}]
+        figures = [asdict(Figure("perplexity", "Perplexity", "31.00", "how it wavered", 31.0, 3))]
         writer.emit("done", id=asked["id"], tokens=LIKELY, figures=figures)
-    expect(page.get_by_role("row", name="perplexity")).to_contain_text("31.00")
+    expect(page.get_by_role("row", name="Perplexity")).to_contain_text("31.00")
     found += examine(visit, "score-result", TWO_VIEWS)
     agree(found)
 

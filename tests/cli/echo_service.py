@@ -1,7 +1,8 @@
 """Stands in for the process that holds a model: answers at once, with what can be worked out.
 
 A generation writes the prompt in capitals, a word a token; the prompt ``wait`` is answered with a
-first token and then nothing until it is cancelled, the prompt ``fail`` with a failure. Of a prompt
+first token and then nothing until it is cancelled, the prompt ``fail`` with a failure, ``break
+off`` with a first token and then a failure. Of a prompt
 it reads at most five words. A score finds in each word as many bits of surprise as it has letters,
 and would rather have read ``so`` (1 bit); the text ``fail`` fails. An export writes its title; one
 whose title begins with ``spoilt`` fails after that.
@@ -52,13 +53,19 @@ def generate(job_id: int, settings: dict[str, Any]) -> None:
     if prompt == "fail":
         fail(job_id)
         return
-    words = ["BEGUN"] if prompt == "wait" else [word.upper() for word in prompt.split(" ")]
+    words = (
+        ["BEGUN"]
+        if prompt in ("wait", "break off")
+        else [word.upper() for word in prompt.split(" ")]
+    )
     likely = [likelihood(word) for word in words]
     for count, word in enumerate(words, start=1):
         told = {} if asked is None else {"logprobs": likely[count - 1 : count]}
         for row in range(settings["n"]):
             send(job_id, "token", row=row, text=word, tokens=count, **told)
-    if prompt != "wait":
+    if prompt == "break off":
+        fail(job_id)
+    elif prompt != "wait":
         told = {} if asked is None else {"logprobs": likely}
         finish(job_id, words, "length", settings["n"], settings["seed"], **told)
 

@@ -571,7 +571,7 @@ def test_export_of_curves_for_tensorboard_says_how_to_look_at_them(
     answer = call(*options, str(tmp_path / "one"), "--weights", "f16", "--checkpoint", "best")
     assert answer.out.splitlines() == [
         f"Wrote 3 steps to {tmp_path / 'one'}.",
-        f"Look at them with: tensorboard --logdir {tmp_path}",
+        f"Look at them with: tensorboard --logdir {tmp_path / 'one'}",
     ]
     assert "--checkpoint changes nothing" in answer.err
     assert "--weights changes nothing" in answer.err

@@ -27,6 +27,7 @@ def trained(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> str:
     """A run with a checkpoint, and a process that pretends to hold its model."""
     monkeypatch.setattr(client, "SERVICE_MODULE", STAND_IN)
     monkeypatch.setattr(client, "ModelService", lambda _: client.ModelProcess())
+    monkeypatch.setattr("trainer.inference.request.secrets.randbelow", lambda _: 7)
     run = make_run(run_id="a")
     run.paths.checkpoints.mkdir(parents=True)
     run.paths.checkpoint("latest").touch()
@@ -152,24 +153,47 @@ def test_a_failure_of_the_model_is_told(call: Call, trained: str) -> None:
     assert answer.err == "Error: It is damaged.\nTake another.\n"
 
 
+BREAKING_OFF = ("--prompt", "break off", "--seed", "3")
+
+
+def test_what_came_before_a_failure_is_kept_with_its_seed(call: Call, trained: str) -> None:
+    answer = call("generate", "--run-id", trained, *BREAKING_OFF)
+    assert (answer.status, answer.out) == (1, "BEGUN\n")
+    assert answer.err.startswith("1 token · seed 3 · broken off\nError: It is damaged.")
+
+
+def test_the_document_of_a_failure_midway_has_what_came_and_the_error(
+    call: Call, trained: str
+) -> None:
+    answer = call("generate", "--run-id", trained, *BREAKING_OFF, "--json")
+    assert (answer.status, answer.err.count("Error:")) == (1, 1)
+    told = (answer.json["text"], answer.json["seed"], answer.json["finish_reason"])
+    assert told == ("BEGUN", 3, "failed")
+    assert answer.json["error"]["message"] == "It is damaged."
+    several = call("generate", "--run-id", trained, "--prompt", "whole", *BREAKING_OFF, "--json")
+    assert [one["text"] for one in several.json["results"]] == ["WHOLE", "BEGUN"]
+    assert several.json["error"]["kind"] == "checkpoint"
+
+
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--temperature", "-1"], 2, "temperature = -1 is not a number of 0 or more"),
-        (["--temperature", "nan"], 2, "temperature = nan"),
-        (["--temperature", "warm"], 2, "temperature = 'warm' is not a number of 0 or more"),
-        (["--top-k", "0"], 2, "top_k = 0 is not a whole number of 1 or more"),
-        (["--top-k", "1.5"], 2, "top_k = 1.5 is not a whole number of 1 or more"),
-        (["--top-p", "1.5"], 2, "top_p = 1.5 is not a number above 0 and up to 1"),
-        (["--min-p", "inf"], 2, "min_p = inf"),
-        (["--repetition-penalty", "0"], 2, "repetition_penalty = 0"),
-        (["--presence-penalty", "x"], 2, "presence_penalty = 'x'"),
-        (["--frequency-penalty", "inf"], 2, "frequency_penalty = inf"),
-        (["--max-new-tokens", "-1"], 2, "max_new_tokens = -1"),
-        (["--seed", "-5"], 2, "seed = -5"),
-        (["--stop", ""], 2, "stop = ('',) is not a list of at most 16 texts that are not empty"),
-        (["--n", "0"], 2, "n = 0 is not a whole number from 1 to 32"),
-        (["--logprobs", "21"], 2, "logprobs = 21 is not a whole number from 0 to 20"),
+        (["--temperature", "-1"], 2, "--temperature = -1 is not a number of 0 or more"),
+        (["--temperature", "nan"], 2, "--temperature = nan"),
+        (["--temperature", "warm"], 2, "--temperature = 'warm' is not a number of 0 or more"),
+        (["--top-k", "-1"], 2, "--top-k = -1 is not a whole number of 0 or more"),
+        (["--top-k", "1.5"], 2, "--top-k = 1.5 is not a whole number of 0 or more"),
+        (["--top-p", "1.5"], 2, "--top-p = 1.5 is not a number above 0 and up to 1"),
+        (["--min-p", "inf"], 2, "--min-p = inf"),
+        (["--repetition-penalty", "0"], 2, "--repetition-penalty = 0"),
+        (["--presence-penalty", "x"], 2, "--presence-penalty = 'x'"),
+        (["--frequency-penalty", "inf"], 2, "--frequency-penalty = inf"),
+        (["--max-new-tokens", "-1"], 2, "--max-new-tokens = -1"),
+        (["--max-new-tokens", "0"], 2, "--max-new-tokens = 0 is not a whole number from 1 to"),
+        (["--seed", "-5"], 2, "--seed = -5"),
+        (["--stop", ""], 2, "--stop has an empty text: it would end every text"),
+        (["--n", "0"], 2, "--num-samples = 0 is not a whole number from 1 to 32"),
+        (["--logprobs", "21"], 2, "--logprobs = 21 is not a whole number from 0 to 20"),
         (["--checkpoint", "worst"], 2, "'worst' is not a checkpoint"),
         (["--checkpoint", "best"], 3, "no checkpoint 'best'"),
         (["--prompt", "-", "--prompt-file", "-"], 2, "Standard input can be read only once"),
@@ -177,7 +201,11 @@ def test_a_failure_of_the_model_is_told(call: Call, trained: str) -> None:
         (["--prompt-file", "nowhere.txt"], 2, "'nowhere.txt' cannot be read: No such file"),
         (["--prompt-file", "."], 2, "'.' cannot be read: Is a directory"),
         (["--prompt-file", "a\0b"], 2, "cannot be read: embedded null"),
-        (["--prompt-file", "/dev/zero"], 2, "'/dev/zero' is too long: more than 4,194,304 bytes"),
+        (
+            ["--prompt-file", "/dev/zero"],
+            2,
+            "'/dev/zero' is too long: more than 4,194,304 characters",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
@@ -189,7 +217,7 @@ def test_settings_that_make_no_sense_are_refused(
 
 
 def test_all_that_is_wrong_is_told_at_once(call: Call, trained: str) -> None:
-    wrong = ["--temperature", "warm", "--top-k", "0", "--seed", "x"]
+    wrong = ["--temperature", "warm", "--top-k", "-1", "--seed", "x"]
     answer = call("generate", "--run-id", trained, "--prompt", "x", *wrong)
     assert answer.status == 2
     assert answer.err.splitlines()[0].count(" is not ") == 3

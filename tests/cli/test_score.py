@@ -83,10 +83,28 @@ def test_score_json_is_one_document(call: Call, trained: str) -> None:
 
 
 def test_the_text_can_come_from_a_file_or_a_pipe(call: Call, trained: str, tmp_path: Path) -> None:
+    """One line break at the end of it is left out, wherever it comes from."""
     (tmp_path / "text.txt").write_text("to words\n")
-    for given in (["--file", str(tmp_path / "text.txt")], ["--file", "-"], ["--text", "-"], []):
+    from_file, typed = ["--file", str(tmp_path / "text.txt")], ["--text", "to words\n"]
+    for given in (from_file, typed, ["--file", "-"], ["--text", "-"], []):
         answer = call("score", "--run-id", trained, *given, stdin="to words\n")
         assert answer.out.splitlines() == FIGURES
+
+
+def test_only_one_line_break_is_left_out(call: Call, trained: str) -> None:
+    answer = call("score", "--run-id", trained, "--json", stdin="to words\n\n")
+    assert answer.json["bytes"] == len("to words\n")
+
+
+@pytest.mark.parametrize("letters", [2**20 + 1, 2**22 + 1])
+def test_a_text_that_is_too_long_is_refused_in_the_same_words(
+    call: Call, trained: str, tmp_path: Path, letters: int
+) -> None:
+    path = tmp_path / "huge.txt"
+    path.write_text("a" * letters)
+    answer = call("score", "--run-id", trained, "--file", str(path))
+    told = f"Error: '{path}' is too long: more than 1,048,576 characters.\nScore a part of it.\n"
+    assert (answer.status, answer.err) == (2, told)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +112,7 @@ def test_the_text_can_come_from_a_file_or_a_pipe(call: Call, trained: str, tmp_p
     [
         ([], 2, "There is no text."),
         (["--text", ""], 2, "There is no text."),
+        (["--text", "\n"], 2, "text is empty: there is nothing to score."),
         (["--text", "x", "--file", "y"], 2, "--text and --file do not go together."),
         (["--file", "nowhere.txt"], 2, "'nowhere.txt' cannot be read: No such file"),
         (

@@ -190,8 +190,10 @@ def test_texts_are_written_by_turns(process: ModelProcess, trained: Trained) -> 
 
 
 def test_a_wrong_setting_is_refused_before_anything_is_loaded(trained: Trained) -> None:
-    with pytest.raises(UsageError, match="top_k = 0"):
-        ModelProcess(["/no/such/program"]).generate(trained.checkpoint, GenerationSettings(top_k=0))
+    with pytest.raises(UsageError, match="top_k = -1"):
+        ModelProcess(["/no/such/program"]).generate(
+            trained.checkpoint, GenerationSettings(top_k=-1)
+        )
 
 
 # ---------------------------------------------------------------------- failures

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainer.errors import UsageError
-from trainer.inference.request import MAX_SEED, GenerationSettings, row_seed
+from trainer.inference.request import MAX_SEED, GenerationSettings, row_seed, scored_text
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from trainer.inference.request import MAX_SEED, GenerationSettings, row_seed
         ({"prompt": "x" * (2**22 + 1)}, "prompt is 4,194,305 characters long"),
         ({"prompt": "ab\ud800"}, "prompt is not valid Unicode: a lone surrogate at character 2."),
         ({"stop": ["ok", "\udfff"]}, "stop is not valid Unicode: a lone surrogate at character 0."),
-        ({"max_new_tokens": 0}, "max_new_tokens = 0 writes nothing: it is for prompt_logprobs"),
+        ({"max_new_tokens": 0}, "max_new_tokens = 0 is not a whole number from 1 to 100000."),
         ({"max_new_tokens": -1}, "max_new_tokens = -1 is not a whole number from 1 to 100000."),
         ({"max_new_tokens": 100_001}, "max_new_tokens = 100001 is not"),
         ({"max_new_tokens": 2.5}, "max_new_tokens = 2.5 is not"),
@@ -29,16 +29,17 @@ from trainer.inference.request import MAX_SEED, GenerationSettings, row_seed
         ({"temperature": math.nan}, "temperature = nan is not"),
         ({"temperature": math.inf}, "temperature = inf is not"),
         ({"temperature": None}, "temperature = None is not"),
-        ({"top_k": 0}, "top_k = 0 is not a whole number of 1 or more."),
+        ({"top_k": -1}, "top_k = -1 is not a whole number of 0 or more."),
         ({"top_p": 0}, "top_p = 0 is not a number above 0 and up to 1."),
         ({"top_p": 1.1}, "top_p = 1.1 is not"),
-        ({"min_p": math.nan}, "min_p = nan is not"),
+        ({"min_p": math.nan}, "min_p = nan is not a number from 0 to 1."),
         ({"repetition_penalty": 0}, "repetition_penalty = 0 is not a number above 0."),
         ({"seed": -1}, "seed = -1 is not a whole number from 0"),
         ({"seed": 2**63}, "seed = 9223372036854775808 is not"),
-        ({"stop": [""]}, "stop = ('',) is not a list of at most 16 texts that are not empty."),
+        ({"stop": [""]}, "stop has an empty text: it would end every text before it begins."),
+        ({"stop": ["x", 1]}, "stop = ['x', 1] is not a list of texts."),
         ({"stop": "x"}, "stop = 'x' is not a list"),
-        ({"stop": ["x"] * 17}, "is not a list of at most 16"),
+        ({"stop": ["x"] * 17}, "stop has 17 texts: at most 16 are allowed."),
         ({"n": 0}, "n = 0 is not a whole number from 1 to 32."),
         ({"n": 33}, "n = 33 is not"),
         ({"n": None}, "n = None is not"),
@@ -79,8 +80,8 @@ def test_a_wrong_setting_is_told_in_words(values: dict[str, Any], words: str) ->
 
 
 def test_all_wrong_settings_are_told_together() -> None:
-    with pytest.raises(UsageError, match=r"temperature = -1 .* top_k = 0 "):
-        GenerationSettings(temperature=-1, top_k=0).validate()
+    with pytest.raises(UsageError, match=r"temperature = -1 .* top_k = -1 "):
+        GenerationSettings(temperature=-1, top_k=-1).validate()
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,24 @@ def test_a_seed_is_drawn_when_none_is_given() -> None:
 def test_the_seeds_of_several_texts_count_up_and_stay_seeds() -> None:
     assert [row_seed(7, row) for row in range(3)] == [7, 8, 9]
     assert row_seed(MAX_SEED, 1) == 0
+
+
+def test_what_was_typed_is_called_as_it_was_typed() -> None:
+    with pytest.raises(UsageError, match="--num-samples = 0 is not"):
+        GenerationSettings.from_values({"n": 0}, {"n": "--num-samples"})
+
+
+@pytest.mark.parametrize(
+    ("given", "scored"),
+    [
+        ("a", "a"),
+        ("a\n", "a"),
+        ("a\r\n", "a"),
+        ("a\n\n", "a\n"),
+        ("a\r", "a\r"),
+        ("\n", ""),
+        ("", ""),
+    ],
+)
+def test_one_line_break_at_the_end_is_not_scored(given: str, scored: str) -> None:
+    assert scored_text(given) == scored

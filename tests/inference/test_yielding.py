@@ -12,7 +12,7 @@ from trainer.inference.service import memory, priority
 from trainer.inference.service.memory import MEMORY_VARIABLE, free_in_groups, limit_bytes
 from trainer.inference.service.priority import MOST_THREADS, Pace
 from trainer.store import process
-from trainer.store.queue import Queue, devices_in_use
+from trainer.store.queue import Place, Queue, devices_in_use
 from trainer.store.records import ProcessRecord
 from trainer.store.turns import PlaceRecord
 from trainer.store.workspace import Workspace
@@ -52,6 +52,18 @@ def test_a_place_in_the_queue_is_such_a_place(home: Path) -> None:
     waiting = Queue(Workspace(home).queue_dir).draw("b", ["cpu"], "cpu")
     assert devices_in_use(Workspace(home).queue_dir) == {"cpu"}
     waiting.release()
+    place.release()
+
+
+def test_a_run_that_has_its_device_at_once_counts_for_as_long_as_it_lives(home: Path) -> None:
+    queue = Queue(Workspace(home).queue_dir)
+    place = queue.draw("a", ["cpu"], "cpu")
+    handed_over = Place.inherited(queue, os.dup(place.descriptor))
+    handed_over.take_turn()
+    [path] = Workspace(home).queue_dir.glob("*.json")
+    os.utime(path, (0, 0))
+    assert devices_in_use(path.parent) == {"cpu"}
+    handed_over.release()
     place.release()
 
 

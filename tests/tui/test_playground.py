@@ -49,6 +49,23 @@ def test_g_generates_from_anywhere(app: PlayedApp, make_run: MakeRun) -> None:
     play(app, story)
 
 
+def test_the_text_takes_the_focus_and_names_its_model(app: PlayedApp, make_run: MakeRun) -> None:
+    trained(make_run)
+
+    async def story(pilot: TuiPilot) -> None:
+        await shown(pilot, "── first ")
+        await pilot.press("g")
+        await shown(pilot, "← → look at tokens")
+        await shown(pilot, "─ first, latest ─")
+        await pilot.press("left")
+        await shown(pilot, "OF  25 %, 2.0 bits")
+        await pilot.press("escape")
+        await shown(pilot, "^T tint")
+        assert "look at tokens" not in words_of(app, "#writing-status")
+
+    play(app, story)
+
+
 def test_escape_stops_and_keeps_what_came(app: PlayedApp, make_run: MakeRun) -> None:
     trained(make_run)
 

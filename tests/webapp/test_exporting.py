@@ -47,14 +47,24 @@ def test_a_gguf_file_is_written_once_and_downloaded(
     monkeypatch.setattr(exporting, "export_gguf", write)
     download = f"/runs/{run.run_id}/checkpoints/best/q8_0.gguf"
     assert web.get(download).status_code == 404
-    page = send(address(run), format="gguf", weights="q8_0", follow=True).text
+    answer = send(address(run), format="gguf", weights="q8_0")
+    assert answer.headers["Location"].endswith("/best/export#written")
+    page = web.get(answer.headers["Location"]).text
+    assert '<div class="message" id="written" tabindex="-1"' in page
     assert f"Wrote the model to {target}: 5.31 M parameters, 4 B." in words_of(page)
-    assert f"Download {target.name} 4 B" in words_of(page)
+    assert f"Download {target.name} (4 B)" in words_of(page)
     assert '<option value="f32">' in page
     assert '<option value="q8_0">' not in page
     answer = web.get(download)
     assert answer.data == b"GGUF"
     assert target.name in answer.headers["Content-Disposition"]
+
+
+def test_the_command_writes_what_is_offered_first(web: FlaskClient, run: Run, home: Path) -> None:
+    (home / "exports").mkdir()
+    (home / "exports" / f"{run.run_id}-best-at-30-f16.gguf").write_bytes(b"GGUF")
+    page = web.get(address(run)).text
+    assert '<span class="option">--weights</span> <span data-weights>q8_0</span>' in page
 
 
 def test_the_curves_are_written_for_tensorboard(

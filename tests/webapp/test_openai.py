@@ -348,7 +348,7 @@ LONG = "x" * (2**22 + 1)
     ("change", "status", "param", "code", "message"),
     [
         ({"model": "gpt-4"}, 404, "model", "model_not_found", "There is no run 'gpt-4'"),
-        ({"model": "../x"}, 404, "model", "model_not_found", "is not a run id"),
+        ({"model": "../x"}, 404, "model", "model_not_found", "There is no run '../x'"),
         ({"model": ""}, 404, "model", "model_not_found", "GET /v1/models lists the models"),
         ({"model": None}, 400, "model", "invalid_type", "'model' is wrong: expected a text, got"),
         ({"prompt": 5}, 400, "prompt", "invalid_type", "'prompt' is wrong"),
@@ -473,6 +473,12 @@ def test_a_run_without_a_checkpoint_yet_is_no_model(web: FlaskClient, make_run: 
             f"Run {run_id} has no checkpoint 'latest'. GET /v1/models lists the models."
         )
         assert (told["param"], told["code"]) == ("model", "model_not_found")
+
+
+def test_the_beginning_of_a_run_id_is_enough(web: FlaskClient, trained: Run) -> None:
+    answer = web.get(f"/v1/models/{trained.run_id[:-1]}:latest")
+    assert answer.json is not None
+    assert answer.json["id"] == f"{trained.run_id}:latest"
 
 
 @pytest.mark.parametrize("name", ["gpt-4", "{}:epoch-7", "{}:", "{}:x", "{}:../best", ":best"])

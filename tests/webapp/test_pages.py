@@ -995,9 +995,21 @@ def test_the_choice_of_models_can_be_asked_for_again(web: FlaskClient, make_run:
 def test_a_text_is_scored_without_scripts(send: Send, make_run: MakeRun) -> None:
     run = with_checkpoint(make_run(name="poet"))
     page = send("/playground/score", model=f"{run.run_id} latest", text="Once\r\nupon").text
-    assert '<span class="token" title="61 % · 0.7 bits">Once</span>' in page
-    assert '<td class="number">1.649</td>' in page
+    assert (
+        '<span class="token" title="61 % · 0.7 bits"><span class="ink">Once</span></span>' in page
+    )
+    assert "<dt>Perplexity</dt><dd>1.649<small>" in page
     assert "2 tokens, 2 words, 9 bytes" in page
+    assert "<h2>poet · latest" in page
+
+
+def test_two_models_stand_in_one_table_without_scripts(send: Send, make_run: MakeRun) -> None:
+    run, other = with_checkpoint(make_run(name="poet")), with_checkpoint(make_run(name="clerk"))
+    asked = {"model": f"{run.run_id} latest", "other": f"{other.run_id} latest", "text": "Once"}
+    page = send("/playground/score", **asked).text
+    assert page.count('<td class="number">1.649</td>') == 4
+    assert '<td class="number" colspan="2">1 token, 1 word, 4 bytes</td>' in page
+    assert "<small>best</small>" not in page
 
 
 @pytest.mark.parametrize(

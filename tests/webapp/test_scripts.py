@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import re
 import shutil
@@ -15,6 +14,7 @@ import pytest
 from trainer.assets import asset_dir
 from webapp.pages.templating import HTMX_INTEGRITY
 from webapp.security import HTMX_URL
+from webapp.statics import StaticFiles
 
 SCRIPTS = Path(__file__).with_name("scripts")
 CASES = Path(__file__).parents[1] / "formats_cases.json"
@@ -77,8 +77,25 @@ def test_scripts_keep_to_the_content_security_policy(path: Path) -> None:
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
 
 
-def test_the_first_visit_is_light() -> None:
-    """Every script and style there is, compressed: 150 KiB at most."""
-    paths = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css")]
-    weight = sum(len(gzip.compress(path.read_bytes())) for path in paths)
-    assert weight <= 150 * 1024
+NAMED_IN_A_PAGE = re.compile(r"""(?:module\("|filename=')([^"']+\.(?:js|css))["']""")
+PAGES = sorted(path.name for path in asset_dir("templates").glob("[!_]*.html"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_first_visit_to_a_page_is_light(page: str) -> None:
+    """All scripts and styles of a page and what they import, compressed: under 150 KB."""
+    files = StaticFiles(STATIC)
+    named = {name for one in ("base.html", page) for name in _named_in(one)}
+    loaded = named | {module for name in named for module in files.modules_of(name)}
+    assert "css/app.css" in loaded
+    assert sum(_weight(files, name) for name in loaded) < 150_000
+
+
+def _named_in(page: str) -> list[str]:
+    return NAMED_IN_A_PAGE.findall((asset_dir("templates") / page).read_text())
+
+
+def _weight(files: StaticFiles, name: str) -> int:
+    file = files.find(name)
+    assert file is not None, name
+    return len(file.compressed or file.content)

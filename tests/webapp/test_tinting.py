@@ -28,6 +28,12 @@ def test_each_character_of_a_token_is_seen(data: list[int], words: str) -> None:
     assert surprise.visible(entry(data, 0.0)) == words
 
 
+@pytest.mark.parametrize(("text", "lead", "ink", "sign"), CASES["inked"])
+def test_the_space_before_a_word_is_not_tinted(text: str, lead: str, ink: str, sign: str) -> None:
+    cell = Cell(text, 1, "")
+    assert (cell.lead, cell.ink, cell.sign) == (lead, ink, sign)
+
+
 @pytest.mark.parametrize("case", CASES["cells"], ids=[case["why"] for case in CASES["cells"]])
 def test_tokens_are_cut_into_cells(case: dict[str, Any]) -> None:
     made = list(cells([entry(data, logprob) for data, logprob in case["tokens"]]))

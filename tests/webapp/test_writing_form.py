@@ -5,18 +5,20 @@ from __future__ import annotations
 import pytest
 
 from trainer.errors import UsageError
+from trainer.inference.request import GenerationSettings
 from webapp.writing_form import STOP_ALLOWED, WRITING_FIELDS, WritingForm, generation_settings
 
 
 def test_what_changes_nothing_is_left_out() -> None:
     settings = WritingForm(prompt="A\r\nB", top_k="0", top_p="1.0").settings()
-    assert (settings.prompt, settings.max_new_tokens) == ("A\nB", 120)
+    assert (settings.prompt, settings.max_new_tokens) == ("A\nB", 200)
     assert (settings.top_k, settings.top_p, settings.min_p, settings.seed) == (None,) * 4
     assert (settings.presence_penalty, settings.frequency_penalty) == (None, None)
 
 
-def test_what_stands_there_at_first_is_right() -> None:
+def test_what_stands_there_at_first_is_what_the_command_takes_too() -> None:
     assert WritingForm().errors == {}
+    assert WritingForm(prompt="A").settings() == GenerationSettings(prompt="A")
 
 
 @pytest.mark.parametrize(

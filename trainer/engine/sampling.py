@@ -166,7 +166,7 @@ def distribution(logits: Logits, settings: GenerationSettings) -> tuple[Tokens, 
     Temperature, top-k, top-p and min-p are applied in this order, as other programs have it.
     Top-p is nucleus sampling (arXiv 1904.09751), min-p is arXiv 2407.01082.
     """
-    tokens = _top_k(logits, settings.top_k)
+    tokens = _top_k(logits, settings.top_k or len(logits))
     # The largest logit is taken off first: a tiny temperature must not overflow.
     scaled = logits[tokens] if len(tokens) < len(logits) else logits.copy()
     scaled -= scaled.max()
@@ -221,9 +221,9 @@ def _keep(
     return tokens[kept], left / left.sum()
 
 
-def _top_k(logits: Logits, k: int | None) -> Tokens:
+def _top_k(logits: Logits, k: int) -> Tokens:
     """Return the ``k`` likeliest tokens, in ascending order; all where there are not more."""
-    if k is None or k >= len(logits):
+    if k >= len(logits):
         return _all(len(logits))
     return np.sort(logits.argpartition(-k)[-k:])
 

@@ -35,7 +35,7 @@ from trainer.inference.protocol import (
     WeightType,
 )
 from trainer.inference.rendezvous import SERVICE_MODULE, rendezvous
-from trainer.inference.request import GenerationSettings, checked_score
+from trainer.inference.request import GenerationSettings, checked_score, scored_text
 
 __all__ = ["Job", "ModelClient", "ModelProcess", "ModelService", "error_from"]
 
@@ -54,17 +54,21 @@ class ModelClient(ABC):
     def generate(self, checkpoint: Path, settings: GenerationSettings, *, client: str = "") -> Job:
         """Begin to continue a prompt.
 
+        A seed is drawn here where none is given, so that it is known whatever becomes of the text.
+
         Args:
             client: for whom, where this asks for several who are to take turns.
 
         Raises:
             UsageError: a setting is wrong.
         """
-        settings.validate()
-        return self._begin(Generate(next(self._ids), _path(checkpoint), settings, client))
+        seeded = settings.validate().with_seed()
+        return self._begin(Generate(next(self._ids), _path(checkpoint), seeded, client))
 
     def score(self, checkpoint: Path, text: str, alternatives: int = 0, *, client: str = "") -> Job:
         """Begin to tell how likely each token of a text is; see :class:`protocol.Score`.
+
+        One line break at the end of the text is left out.
 
         Args:
             alternatives: how many of the likeliest tokens to tell at each place.
@@ -72,7 +76,7 @@ class ModelClient(ABC):
         Raises:
             UsageError: the text cannot be scored.
         """
-        checked_score(text, alternatives)
+        checked_score(text := scored_text(text), alternatives)
         return self._begin(Score(next(self._ids), _path(checkpoint), text, alternatives, client))
 
     def warm(self, checkpoint: Path) -> Job:

@@ -15,7 +15,7 @@ from trainer import __version__
 from trainer.errors import TrainerError
 from trainer.inference import rendezvous
 from trainer.inference.channel import Channel
-from trainer.inference.ending import ending, last_lines
+from trainer.inference.ending import ending, failure_lines, last_lines
 from trainer.inference.job import Job
 from trainer.inference.protocol import PROTOCOL, Event, Retire
 from trainer.inference.rendezvous import Rendezvous, Started
@@ -78,7 +78,8 @@ class Connection(Channel):
         how = self._met.ending()
         hint = f"Try again: it is started anew by itself. Its log is {self._place.log}."
         with contextlib.suppress(OSError), self._place.log.open("rb") as log:
-            hint = "\n".join([hint, *last_lines(log, self._log_before).splitlines()])
+            told = failure_lines(last_lines(log, self._log_before))
+            hint = f"{hint}\n{told}".strip()
         return TrainerError(f"The model service ended unexpectedly{how}.", hint)
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from trainer.errors import ConfigurationError, TrainerError
 from trainer.inference.backlog import Backlog
-from trainer.inference.protocol import LAST_TYPES, Cancel, Command, Event, JobCommand
+from trainer.inference.protocol import LAST_TYPES, Cancel, Command, Event, Generate, JobCommand
 
 _FAMILY: dict[str, type[TrainerError]] = {
     kind.kind: kind
@@ -38,6 +38,11 @@ class Job:
     def id(self) -> int:
         """What commands and events name it by."""
         return self.command.id
+
+    @property
+    def seed(self) -> int | None:
+        """What the text is drawn by; None for what is no text."""
+        return self.command.settings.seed if isinstance(self.command, Generate) else None
 
     def __iter__(self) -> Iterator[Event]:
         """Yield the events as they come; see :mod:`trainer.inference.protocol`.

@@ -6,6 +6,7 @@ import math
 import secrets
 import sys
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import msgspec
@@ -26,6 +27,7 @@ MAX_BIAS = 100
 MAX_BIASES = 1024
 MAX_ID = 2**31 - 1
 _ID_DIGITS = 10
+_AS_HERE: Mapping[str, str] = MappingProxyType({})
 
 
 class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,9 +39,9 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         prompt_tokens: the prompt as ids of the model's vocabulary, in place of a text.
         max_new_tokens: most tokens to write; 0 where only the prompt's own likelihoods are wanted.
         temperature: divides the logits; 0 always takes the likeliest token.
-        top_k: keep only the k likeliest tokens; more than there are limit nothing.
-        top_p: keep the likeliest tokens that together have this probability.
-        min_p: drop the tokens below this share of the likeliest one's probability.
+        top_k: keep only the k likeliest tokens; 0, or more than there are, limits nothing.
+        top_p: keep the likeliest tokens that together have this probability; 1 keeps all.
+        min_p: drop the tokens below this share of the likeliest one's probability; 0 keeps all.
         repetition_penalty: divides the logits of tokens seen already, in the prompt too; above 1
             repeats less.
         presence_penalty: taken from the logit of each token that was written already.
@@ -73,8 +75,13 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     prompt_logprobs: bool = False
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> GenerationSettings:
+    def from_values(
+        cls, values: Mapping[str, Any], called: Mapping[str, str] = _AS_HERE
+    ) -> GenerationSettings:
         """Build from values given by a person or a program, and check them.
+
+        Args:
+            called: what whoever gave them calls the settings, where that differs.
 
         Raises:
             UsageError: names every value that is wrong, and what is allowed.
@@ -85,15 +92,19 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
                 f"There is no generation setting '{str(unknown[0])[:80]}'.",
                 f"There are: {', '.join(cls.__struct_fields__)}.",
             )
-        return cls(**{name: _as_held(name, value) for name, value in values.items()}).validate()
+        held = {name: _as_held(name, value) for name, value in values.items()}
+        return cls(**held).validate(called)
 
-    def validate(self) -> GenerationSettings:
+    def validate(self, called: Mapping[str, str] = _AS_HERE) -> GenerationSettings:
         """Return the settings themselves if each value can be used.
+
+        Args:
+            called: what whoever gave the values calls the settings, where that differs.
 
         Raises:
             UsageError: names every value that is wrong, and what is allowed.
         """
-        problems = [problem for problem in self._problems() if problem]
+        problems = [problem for problem in self._problems(called) if problem]
         if problems:
             raise UsageError(" ".join(problems), "See 'llm-trainer generate --help'.")
         return self
@@ -104,30 +115,43 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             return self
         return msgspec.structs.replace(self, seed=secrets.randbelow(2**31))
 
-    def _problems(self) -> list[str | None]:
+    def _problems(self, called: Mapping[str, str]) -> list[str | None]:
+        def name(setting: str) -> str:
+            return called.get(setting, setting)
+
         return [
             _text("prompt", self.prompt, MAX_PROMPT_CHARACTERS),
             _optional(_ids, "prompt_tokens", self.prompt_tokens),
             self._two_prompts(),
-            self._new_tokens(),
-            _number("temperature", self.temperature, "a number of 0 or more", lambda v: v >= 0),
-            _optional(_whole, "top_k", self.top_k, 1, None),
-            _share("top_p", self.top_p),
-            _share("min_p", self.min_p),
+            self._new_tokens(name("max_new_tokens")),
+            _number(
+                name("temperature"), self.temperature, "a number of 0 or more", lambda v: v >= 0
+            ),
+            _optional(_whole, name("top_k"), self.top_k, 0, None),
             _optional(
                 _number,
-                "repetition_penalty",
+                name("top_p"),
+                self.top_p,
+                "a number above 0 and up to 1",
+                lambda v: 0 < v <= 1,
+            ),
+            _optional(
+                _number, name("min_p"), self.min_p, "a number from 0 to 1", lambda v: 0 <= v <= 1
+            ),
+            _optional(
+                _number,
+                name("repetition_penalty"),
                 self.repetition_penalty,
                 "a number above 0",
                 lambda v: v > 0,
             ),
-            _optional(_within, "presence_penalty", self.presence_penalty, MAX_PENALTY),
-            _optional(_within, "frequency_penalty", self.frequency_penalty, MAX_PENALTY),
+            _optional(_within, name("presence_penalty"), self.presence_penalty, MAX_PENALTY),
+            _optional(_within, name("frequency_penalty"), self.frequency_penalty, MAX_PENALTY),
             _optional(_biases, "logit_bias", self.logit_bias),
-            _optional(_whole, "seed", self.seed, 0, MAX_SEED),
-            _stop_texts(self.stop),
-            self._continuations(),
-            _optional(_whole, "logprobs", self.logprobs, 0, MAX_LOGPROBS),
+            _optional(_whole, name("seed"), self.seed, 0, MAX_SEED),
+            _stop_texts(name("stop"), self.stop),
+            self._continuations(name("n")),
+            _optional(_whole, name("logprobs"), self.logprobs, 0, MAX_LOGPROBS),
             self._prompt_logprobs(),
         ]
 
@@ -136,15 +160,12 @@ class GenerationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             return None
         return "prompt and prompt_tokens are both given: a prompt is a text or ids, not both."
 
-    def _new_tokens(self) -> str | None:
-        if self.max_new_tokens == 0 and not isinstance(self.max_new_tokens, bool | float):
-            if self.prompt_logprobs is True:
-                return None
-            return "max_new_tokens = 0 writes nothing: it is for prompt_logprobs alone."
-        return _whole("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
+    def _new_tokens(self, name: str) -> str | None:
+        reads_only = self.prompt_logprobs is True
+        return _whole(name, self.max_new_tokens, 0 if reads_only else 1, MAX_NEW_TOKENS)
 
-    def _continuations(self) -> str | None:
-        problem = _whole("n", self.n, 1, MAX_CONTINUATIONS)
+    def _continuations(self, name: str) -> str | None:
+        problem = _whole(name, self.n, 1, MAX_CONTINUATIONS)
         more = " For more, ask again with another seed."
         return problem and problem + more
 
@@ -169,6 +190,14 @@ def _as_id(key: Any) -> Any:
     """Return the number that the text of a JSON key spells; anything else as it is."""
     plain = isinstance(key, str) and key.isascii() and key.isdecimal() and len(key) <= _ID_DIGITS
     return int(key) if plain else key
+
+
+def scored_text(text: str) -> str:
+    """Return what is scored of a text: all but one line break at its end.
+
+    Files and what is pasted end with one that nobody means as a part of the text.
+    """
+    return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
 
 
 def checked_score(text: Any, alternatives: Any) -> None:
@@ -249,11 +278,6 @@ def _biases(name: str, value: Any) -> str | None:
     return None
 
 
-def _share(name: str, value: Any) -> str | None:
-    allowed = "a number above 0 and up to 1"
-    return _optional(_number, name, value, allowed, lambda v: 0 < v <= 1)
-
-
 def _text(name: str, value: Any, most: int) -> str | None:
     if not isinstance(value, str):
         return _wrong(name, value, "text")
@@ -270,11 +294,14 @@ def _not_unicode(name: str, text: str) -> str | None:
     return None
 
 
-def _stop_texts(value: Any) -> str | None:
-    texts = isinstance(value, tuple) and all(isinstance(text, str) and text for text in value)
-    if texts and len(value) <= MAX_STOP_TEXTS:
-        return next(filter(None, (_not_unicode("stop", text) for text in value)), None)
-    return _wrong("stop", value, f"a list of at most {MAX_STOP_TEXTS} texts that are not empty")
+def _stop_texts(name: str, value: Any) -> str | None:
+    if not isinstance(value, tuple) or not all(isinstance(text, str) for text in value):
+        return _wrong(name, value, "a list of texts")
+    if len(value) > MAX_STOP_TEXTS:
+        return f"{name} has {len(value):,} texts: at most {MAX_STOP_TEXTS} are allowed."
+    if "" in value:
+        return f"{name} has an empty text: it would end every text before it begins."
+    return next(filter(None, (_not_unicode(name, text) for text in value)), None)
 
 
 def _wrong(name: str, value: Any, allowed: str) -> str:
@@ -283,8 +310,11 @@ def _wrong(name: str, value: Any, allowed: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as Python writes it; a number too long for that by its size."""
+    """Return a value as Python writes it, but a tuple as the list that it was given as.
+
+    A number that is too long for that is told by its size.
+    """
     try:
-        return repr(value)
+        return repr(list(value) if isinstance(value, tuple) else value)
     except ValueError:
         return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else "a value"

@@ -17,7 +17,8 @@ LEVEL_BITS = (3.0, 6.0, 9.0, 12.0)
 TERMINAL_COLOURS = ("cyan", "yellow", "red", "red")
 """The tint of each level but the first on a terminal: its own colours, right on dark and light."""
 
-_VISIBLE = str.maketrans({" ": "·", "\n": "↵", "\t": "→"})
+VISIBLE = str.maketrans({" ": "·", "\n": "↵", "\t": "→"})
+"""White space as it is shown to be seen."""
 
 
 def bits(logprob: float) -> float:
@@ -36,11 +37,11 @@ def level_of(surprise: float) -> int:
 
 
 def share(logprob: float) -> str:
-    """Write a probability as ``41 %``, ``3.2 %``, ``0.04 %``; what is less is ``< 0.01 %``."""
+    """Write a probability as ``41 %``, ``3.0 %``, ``0.040 %``; what is less is ``< 0.01 %``."""
     percent = 100 * math.exp(min(0.0, logprob))
     if percent < 0.01:
         return "< 0.01 %"
-    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.2g} %"
+    return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:#.2g} %"
 
 
 def visible(token: Mapping[str, Any]) -> str:
@@ -57,7 +58,7 @@ def visible(token: Mapping[str, Any]) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         return "".join(f"<{byte:02X}>" for byte in data)
-    shown = text.translate(_VISIBLE)
+    shown = text.translate(VISIBLE)
     return "".join(c if c.isprintable() else f"<{ord(c):02X}>" for c in shown)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,21 @@ ENDINGS: Mapping[FinishReason, str] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A measurement as a person reads it: its name, its value and what it means."""
+    """A measurement as a person reads it: its name, its value and what it means.
+
+    Args:
+        label: its name on a terminal.
+        heading: its name on a page.
+        amount: what can be compared with other models' of the same text, less being better.
+        parts: how many tokens, words or bytes the amount is told for.
+    """
 
     label: str
+    heading: str
     value: str
     meaning: str
+    amount: float | None = None
+    parts: int = 0
 
 
 def report_words(told: Mapping[str, Any], tokens_per_second: float | None = None) -> str:
@@ -37,6 +47,11 @@ def report_words(told: Mapping[str, Any], tokens_per_second: float | None = None
     pace = [] if tokens_per_second is None else [formats.speed(tokens_per_second)]
     length = formats.plural(told["tokens"], "token")
     return " · ".join([length, *pace, f"seed {told['seed']}", ENDINGS[told["finish_reason"]]])
+
+
+def broken_off_words(tokens: int, seed: int | None) -> str:
+    """Say of a text whose writing failed midway how long it is, and how to have it again."""
+    return f"{formats.plural(tokens, 'token')} · seed {seed} · broken off"
 
 
 def unread_prompt_words(done: Mapping[str, Any]) -> str:
@@ -53,29 +68,53 @@ def score_figures(score: Mapping[str, Any]) -> list[Figure]:
     Args:
         score: last event of a score; see :mod:`trainer.inference.protocol`.
     """
+    tokens = len(score["tokens"])
     return [
         Figure(
             "perplexity",
+            "Perplexity",
             formats.perplexity(score["perplexity"]),
             "tokens the model wavered between, on average",
+            score["perplexity"],
+            tokens,
         ),
         Figure(
             "word perplexity",
+            "Word perplexity",
             formats.perplexity(score["word_perplexity"]),
             "the same by words, whatever the vocabulary",
+            score["word_perplexity"],
+            score["words"],
         ),
         Figure(
             "bits a byte",
+            "Bits per byte",
             f"{score['bits_per_byte']:.4f}",
             "of 8: the size of the text if the model packed it",
+            score["bits_per_byte"],
+            score["bytes"],
         ),
         Figure(
             "loss",
+            "Loss",
             formats.loss(score["loss"]),
             "nats a token: the logarithm of the perplexity",
+            score["loss"],
+            tokens,
         ),
-        Figure("length", _length_words(score), ""),
+        Figure("length", "Length", _length_words(score), ""),
     ]
+
+
+def best_value(figures: Sequence[Figure]) -> str | None:
+    """Return the best value of one measurement by several models, as it is written.
+
+    None where none is: it takes two that differ, told for as many tokens, words or bytes.
+    """
+    known = [(figure.amount, figure.value) for figure in figures if figure.amount is not None]
+    if len({figure.parts for figure in figures}) > 1 or len({value for _, value in known}) < 2:
+        return None
+    return min(known)[1]
 
 
 def score_words(score: Mapping[str, Any]) -> str:

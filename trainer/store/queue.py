@@ -131,6 +131,7 @@ class Place:
             StoreError: another process does not let go of the queue.
         """
         if not self.record.waits:
+            self._sign()
             return None
         with self._queue.locked():
             self.record = msgspec.structs.replace(self.record, anyway=self.record.anyway or anyway)
@@ -141,6 +142,12 @@ class Place:
                 self.record = msgspec.structs.replace(self.record, training_on=None)
                 raise
             return self.standing
+
+    def _sign(self) -> None:
+        """Write down whose place it is now; a run that has its device begins even without that."""
+        if self.record != self._written:
+            with suppress(OSError, StoreError), self._queue.locked():
+                self.write()
 
     def move(self, device: str, wanted: str) -> None:
         """Wait for another device from the next look on, with the ticket drawn at the start."""

@@ -45,10 +45,15 @@ class Passage:
 
 @dataclass
 class Paper:
-    """A prompt, and the passages that were written after it."""
+    """A prompt, and the passages that were written after it.
+
+    Args:
+        model: run and checkpoint of the model that wrote last, or that scored, for people.
+    """
 
     prompt: str = ""
     passages: list[Passage] = field(default_factory=list)
+    model: str = ""
 
     @property
     def text(self) -> str:

@@ -11,6 +11,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import DescendantBlur, DescendantFocus
 
 from trainer.errors import TrainerError
 from trainer.inference.client import ModelClient
@@ -28,7 +29,7 @@ NOTHING_YET = (
     "Press Enter in the prompt, or g anywhere, and the model goes on from it. "
     "A small model trained on little text writes nonsense with style."
 )
-KEYS_WORDS = "^R again  ^N new seed  ^O go on  ^T tint  ↓ look at tokens"
+KEYS_WORDS = "^R again  ^N new seed  ^O go on  ^T tint"
 
 
 class PlaygroundPane(Vertical):
@@ -48,6 +49,8 @@ class PlaygroundPane(Vertical):
         self._paper = Paper()
         self._changed = False
         self._told = Text(NOTHING_YET, "dim")
+        self._concluded = ""
+        self._token: Token | None = None
 
     def compose(self) -> ComposeResult:
         yield WritingForm()
@@ -67,7 +70,7 @@ class PlaygroundPane(Vertical):
     def write(self, run: Run) -> None:
         """Go on from the prompt with a run's model, in place of what is under way."""
         if (settings := self._settings()) is not None:
-            paper = Paper(settings.prompt, [Passage()])
+            paper = Paper(settings.prompt, [Passage()], self._model_of(run))
             self._begin(Writing(run.run_id, self._form.checkpoint, settings), paper)
 
     def write_again(self, run: Run, *, new_seed: bool) -> None:
@@ -79,7 +82,8 @@ class PlaygroundPane(Vertical):
         settings = last.settings
         if new_seed:
             settings = msgspec.structs.replace(settings, seed=None).with_seed()
-        paper = Paper(self._paper.prompt, [*self._paper.passages[:-1], Passage()])
+        passages = [*self._paper.passages[:-1], Passage()]
+        paper = Paper(self._paper.prompt, passages, self._paper.model)
         self._begin(Writing(last.run_id, last.checkpoint, settings), paper)
 
     def write_on(self, run: Run) -> None:
@@ -88,13 +92,14 @@ class PlaygroundPane(Vertical):
         if not whole:
             self.write(run)
         elif (settings := self._settings(prompt=whole)) is not None:
-            paper = Paper(self._paper.prompt, [*self._paper.passages, Passage()])
+            passages = [*self._paper.passages, Passage()]
+            paper = Paper(self._paper.prompt, passages, self._model_of(run))
             self._begin(Writing(run.run_id, self._form.checkpoint, settings), paper)
 
     def score(self, run: Run, text: str) -> None:
         """Look at each token of a text with a run's model."""
         task = Scoring(run.run_id, self._form.checkpoint, text)
-        self._begin(task, Paper("", [Passage(text)]))
+        self._begin(task, Paper("", [Passage(text)], self._model_of(run)))
 
     def stop(self) -> bool:
         """Stop what is under way; return False when nothing is."""
@@ -110,6 +115,9 @@ class PlaygroundPane(Vertical):
     @property
     def _form(self) -> WritingForm:
         return self.query_one(WritingForm)
+
+    def _model_of(self, run: Run) -> str:
+        return f"{run.title}, {self._form.checkpoint}"
 
     def _settings(self, **changes: str) -> GenerationSettings | None:
         """Read the form, or say what is wrong in it."""
@@ -127,6 +135,8 @@ class PlaygroundPane(Vertical):
         self._last = task if isinstance(task, Writing) else None
         self._tell("Loading the model …  Esc stops", "italic")
         self._redraw()
+        if not self.has_focus_within:
+            self.screen.set_focus(self.query_one(WrittenText))
         self._perform(task)
 
     @work(thread=True, group="model")
@@ -172,10 +182,22 @@ class PlaygroundPane(Vertical):
     def _conclude(self, words: str) -> None:
         self._under_way, self._changed = None, True
         self._redraw()
-        self._told = Text.assemble((words, "dim"), "\n", KEYS_WORDS)
-        self._status.say(self._told)
+        self._concluded = words
+        self._tell_conclusion()
+
+    def _tell_conclusion(self) -> None:
+        """Say what came of a task, and what the keys do where the focus is now."""
+        keys = f"{KEYS_WORDS}{self._cursor_words()}"
+        self._told = Text.assemble((self._concluded, "dim"), "\n", keys)
+        self._status.say(token_words(self._token) if self._token else self._told)
+
+    def _cursor_words(self) -> str:
+        if self.query_one(WrittenText).has_focus:
+            return "  ← → look at tokens"
+        return "  ↓ look at tokens" if self.has_focus_within else ""
 
     def _tell(self, words: str, style: str) -> None:
+        self._concluded = ""
         self._told = Text(words, style)
         self._status.say(self._told)
 
@@ -191,14 +213,22 @@ class PlaygroundPane(Vertical):
     # ------------------------------------------------------------------ the cursor
 
     def action_look_at_tokens(self) -> None:
-        """Put the cursor into the text, at once: the next key may move it."""
-        self.screen.set_focus(self.query_one(WrittenText))
+        """Put the cursor into the text."""
+        self.query_one(WrittenText).look_at_tokens()
+
+    @on(DescendantFocus)
+    @on(DescendantBlur)
+    def tell_keys(self) -> None:
+        """Say what the keys do now, where a text is at its end."""
+        if self._concluded:
+            self._tell_conclusion()
 
     @on(WrittenText.TokenChosen)
     def tell_token(self, event: WrittenText.TokenChosen) -> None:
         """Say how likely the token under the cursor was."""
         event.stop()
-        self._status.say(self._told if event.token is None else token_words(event.token))
+        self._token = event.token
+        self._status.say(token_words(self._token) if self._token else self._told)
 
 
 def _writing_words(done: Mapping[str, Any]) -> str:

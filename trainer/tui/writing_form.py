@@ -82,7 +82,7 @@ class WritingForm(Vertical):
             UsageError: names every value that is wrong, and what is allowed.
         """
         values = {**self._typed(), "logprobs": ALTERNATIVES, **changes}
-        return GenerationSettings.from_values(values).with_seed()
+        return GenerationSettings.from_values(values, _LABELS).with_seed()
 
     def _typed(self) -> Mapping[str, Any]:
         numbers = {name: self._option(name) for name in _NUMBERS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -46,20 +47,24 @@ class WrittenText(VerticalScroll):
     def show(self, paper: Paper) -> None:
         """Draw a paper as it is now; its end stays in view unless a token is looked at."""
         self._paper, self._marks = paper, paper.marks()
+        self.border_title = Text(f" {paper.model} ")
+        self.set_class(bool(paper.model), "-named")
         if self._chosen is not None and self._chosen >= len(self._marks):
             self._choose(None)
         self._draw()
         if self._chosen is None:
             self.scroll_end(animate=False)
 
+    def look_at_tokens(self) -> None:
+        """Take the focus, at once, for the next key may move the cursor, and choose a token."""
+        self.screen.set_focus(self)
+        if self._chosen is None and self._marks:
+            self._choose(len(self._marks) - 1)
+
     def toggle_tint(self) -> None:
         """Tint the tokens by their surprise, or no more."""
         self.tinted = not self.tinted
         self._draw()
-
-    def on_focus(self) -> None:
-        if self._chosen is None and self._marks:
-            self._choose(len(self._marks) - 1)
 
     def on_blur(self) -> None:
         self._choose(None)

@@ -31,12 +31,14 @@ class Model:
 def find(store: RunStore, name: str) -> Model:
     """Return the model of a name; ``latest`` stands for the newest run.
 
+    Of a run id the beginning is enough where no other run's begins so.
+
     Raises:
         ModelNotFoundError: there is none, or it has no such checkpoint.
     """
     run_id, colon, checkpoint = name.partition(":")
     try:
-        whole = store.resolve(NEWEST) if run_id == NEWEST else run_id
+        whole = store.resolve(run_id)
         if colon and not checkpoint:
             raise NotFoundError(f"There is no model '{name[:80]}'.")
         store.checkpoint_path(whole, checkpoint or NEWEST)

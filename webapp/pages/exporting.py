@@ -9,12 +9,12 @@ from typing import get_args
 
 from flask import (
     Response,
-    flash,
     make_response,
     redirect,
     render_template,
     request,
     send_file,
+    session,
     url_for,
 )
 
@@ -26,6 +26,9 @@ from trainer.inference.protocol import WeightType
 from trainer.store.checkpoints import Checkpoint
 from webapp import services
 from webapp.pages.blueprint import Answer, pages
+
+WRITTEN = "written"
+"""What the session keeps for the next page, the format and the words; its place on that page."""
 
 EXPORTS = "exports"
 """The folder of the workspace that exported models and curves are written to."""
@@ -55,12 +58,12 @@ def export(run_id: str, name: str) -> Answer:
 @pages.post("/runs/<run_id>/checkpoints/<name>/export")
 def export_model(run_id: str, name: str) -> Answer:
     """Write what the form asks for into the workspace; a process of its own reads the model."""
+    form = request.form.get("format", "hf")
     try:
-        words = _write(run_id, _checkpoint(run_id, name))
+        session[WRITTEN] = [form, _write(run_id, _checkpoint(run_id, name), form)]
     except TrainerError as error:
         return _page(run_id, name, error)
-    flash(words, "done")
-    return redirect(url_for("pages.export", run_id=run_id, name=name), 303)
+    return redirect(url_for("pages.export", run_id=run_id, name=name, _anchor=WRITTEN), 303)
 
 
 @pages.get("/runs/<run_id>/checkpoints/<name>.pt")
@@ -90,9 +93,9 @@ def _file(path: Path, name: str) -> Response:
 # ---------------------------------------------------------------------- writing
 
 
-def _write(run_id: str, checkpoint: Checkpoint) -> str:
-    """Write the format that the form names and say what was written where."""
-    store, form = services().store, request.form.get("format", "hf")
+def _write(run_id: str, checkpoint: Checkpoint, form: str) -> str:
+    """Write a format, with what else the form names, and say what was written where."""
+    store = services().store
     (store.workspace.home / EXPORTS).mkdir(exist_ok=True)
     if form == "hf":
         target = _target(run_id, checkpoint)
@@ -142,7 +145,9 @@ def _board_target(run_id: str) -> Path:
 
 def _page(run_id: str, name: str, error: TrainerError | None = None) -> Response:
     run, checkpoint = services().store.get(run_id), _checkpoint(run_id, name)
-    target = _target(run_id, checkpoint)
+    target, gguf_files = _target(run_id, checkpoint), _gguf_files(run_id, checkpoint)
+    there = {file.weights for file in gguf_files}
+    unwritten = {weights: words for weights, words in WEIGHT_TYPES.items() if weights not in there}
     page = render_template(
         "export.html",
         here="runs",
@@ -150,11 +155,12 @@ def _page(run_id: str, name: str, error: TrainerError | None = None) -> Response
         checkpoint=checkpoint,
         target=target,
         there=target.is_dir(),
-        weight_types=WEIGHT_TYPES,
+        unwritten=unwritten,
         gguf_folder=target.parent,
-        gguf_files=_gguf_files(run_id, checkpoint),
+        gguf_files=gguf_files,
         board=_board_shown(run_id),
-        commands=_commands(run_id, name),
+        commands=_commands(run_id, name, next(iter(unwritten or WEIGHT_TYPES))),
+        written=session.pop(WRITTEN, ["", ""]),
         error=error,
     )
     return make_response(page, error.http_status if error else 200)
@@ -186,13 +192,13 @@ def _checkpoint(run_id: str, name: str) -> Checkpoint:
     return found[name]
 
 
-def _commands(run_id: str, name: str) -> dict[str, str]:
-    """Return the command line for each format."""
+def _commands(run_id: str, name: str, weights: WeightType) -> dict[str, str]:
+    """Return the command line for each format; ``weights`` is what the form offers first."""
     of_checkpoint = ["--checkpoint", name]
     return {
         "hf": _command(run_id, "hf", *of_checkpoint, "--out", "my-model"),
         "gguf": _command(
-            run_id, "gguf", *of_checkpoint, "--weights", "f16", "--out", "my-model.gguf"
+            run_id, "gguf", *of_checkpoint, "--weights", weights, "--out", "my-model.gguf"
         ),
         "csv": _command(run_id, "csv", "--out", "curves.csv"),
         "tensorboard": _command(run_id, "tensorboard", "--out", "boards/my-run"),

@@ -10,7 +10,13 @@ from flask import Response, make_response, render_template, request
 
 from trainer.errors import TrainerError
 from trainer.inference.protocol import Event
-from trainer.inference.telling import Figure, report_words, score_figures, unread_prompt_words
+from trainer.inference.telling import (
+    Figure,
+    best_value,
+    report_words,
+    score_figures,
+    unread_prompt_words,
+)
 from trainer.store.records import now
 from webapp import services
 from webapp.jsonio import json_answer
@@ -80,6 +86,24 @@ class Scored:
         return score_figures(self.told)
 
 
+@dataclass(frozen=True)
+class FigureRow:
+    """One measurement of a text by each model."""
+
+    figures: Sequence[Figure]
+
+    @property
+    def best(self) -> str | None:
+        """The value that is best, if one is."""
+        return best_value(self.figures)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is no measurement of the model, and the same for all: its length."""
+        first = self.figures[0]
+        return first.amount is None and {one.value for one in self.figures} == {first.value}
+
+
 @pages.get("/playground/score")
 def score() -> Answer:
     """Paste a text to see how likely a model finds it."""
@@ -93,28 +117,34 @@ def score_text() -> Answer:
     if form.error:
         return make_response(_score_page(form), 422)
     try:
-        return _score_page(form, scored=[_scored(model, form.text) for model in form.models])
+        return _score_page(form, told=[_scored(model, form.text) for model in form.models])
     except TrainerError as error:
         return make_response(_score_page(form, error=error), error.http_status)
 
 
-def _scored(model: str, text: str) -> Scored:
+def _scored(model: str, text: str) -> Event:
     with services().writers.score("page", *_model(model), text) as writing:
-        return Scored(" · ".join(_model(model)), writing.finish())
+        return writing.finish()
 
 
 def _score_page(
-    form: ScoreForm, scored: Sequence[Scored] = (), error: TrainerError | None = None
+    form: ScoreForm, told: Sequence[Event] = (), error: TrainerError | None = None
 ) -> str:
     sent = request.method == "POST"
+    shared = _models_for(*form.models)
+    labels = {one.value: one.label for run in shared["models"] for one in run.options}
+    scored = [
+        Scored(labels.get(model, model), one) for model, one in zip(form.models, told, strict=False)
+    ]
     return render_template(
         "score.html",
-        **_models_for(*form.models),
+        **shared,
         values=form,
         text_error=form.error if sent else "",
         most=MOST_SCORED_CHARACTERS,
         alternatives_told=ALTERNATIVES,
         scored=scored,
+        rows=[FigureRow(row) for row in zip(*(one.figures for one in scored), strict=True)],
         error=error,
     )
 

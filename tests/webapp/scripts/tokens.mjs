@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { link, modelsOf, MOST_LINK_CHARACTERS } from "./js/link.js";
+import { bestValue, isShared } from "./js/scorefigures.js";
 import { stopTexts, typedStop } from "./js/settings.js";
-import { Cells, figure, level, logprobOf, visible } from "./js/tokens.js";
+import { blocks, Cells, figure, inked, level, logprobOf, visible } from "./js/tokens.js";
 
 const cases = JSON.parse(readFileSync(join(dirname(process.argv[2]), "token_cases.json"), "utf8"));
 
@@ -14,6 +15,16 @@ test("how likely a token was", () => {
     assert.equal(figure(logprob), words);
     assert.equal(level(logprob), strength, words);
   }
+});
+
+test("the best of what several models measured", () => {
+  for (const { measured, best } of cases.bests) {
+    assert.equal(bestValue(measured.map(([amount, value, parts]) => ({ amount, value, parts }))), best);
+  }
+  const length = { amount: null, value: "2 tokens" };
+  assert.ok(isShared([length, { ...length }]));
+  assert.ok(!isShared([length, { ...length, value: "3 tokens" }]));
+  assert.ok(!isShared([{ amount: 1, value: "1" }, { amount: 1, value: "1" }]));
 });
 
 test("each character of a token is seen", () => {
@@ -31,6 +42,17 @@ for (const { why, tokens, cells } of cases.cells) {
     assert.deepEqual(made.map((cell) => [cell.text, logprobOf(cell)]), cells);
   });
 }
+
+test("the space before a word is not tinted", () => {
+  for (const [text, lead, ink, sign] of cases.inked) assert.deepEqual(inked(text), { lead, ink, sign });
+});
+
+test("a long text is laid out in blocks that end where a line does", () => {
+  const made = (text) => blocks([...text].map((one) => ({ text: one })), 3).map((cells) => cells.map((one) => one.text).join(""));
+  assert.deepEqual(made("abcdefgh"), ["abcdefgh"]);
+  assert.deepEqual(made("a\nbcd\nef"), ["a\nbcd\n", "ef"]);
+  assert.deepEqual(made(""), []);
+});
 
 test("stop texts are typed one a line, and typed back", () => {
   assert.deepEqual(stopTexts("\\n\\n\n\nThe end\\\\n\n tab\\t"), ["\n\n", "The end\\n", " tab\t"]);

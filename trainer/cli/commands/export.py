@@ -121,7 +121,7 @@ def _export_tensorboard(session: Session, run_id: str, out: str) -> None:
         {**document, **figures},
         [
             f"Wrote {formats.plural(written.steps, 'step')} to {written.path}.",
-            f"Look at them with: tensorboard --logdir {written.path.parent}",
+            f"Look at them with: tensorboard --logdir {written.path}",
         ],
     )
 
@@ -130,10 +130,11 @@ def _export_csv(session: Session, run_id: str, out: str) -> None:
     if out == "-":
         _to_standard_output(session, run_id)
         return
-    rows = export_csv(session.store, run_id, Path(out))
+    path = Path(out).absolute()
+    rows = export_csv(session.store, run_id, path)
     session.report(
-        {"run_id": run_id, "format": "csv", "path": str(Path(out).absolute()), "rows": rows},
-        [f"Wrote {rows:,} rows to {out}."],
+        {"run_id": run_id, "format": "csv", "path": str(path), "rows": rows},
+        [f"Wrote {rows:,} rows to {path}."],
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,9 +23,9 @@ from trainer.cli.reading import (
     piped_text,
 )
 from trainer.cli.session import Session
-from trainer.errors import UsageError
+from trainer.errors import TrainerError, UsageError
 from trainer.inference.request import GenerationSettings
-from trainer.inference.telling import report_words, unread_prompt_words
+from trainer.inference.telling import broken_off_words, report_words, unread_prompt_words
 
 if TYPE_CHECKING:
     from trainer.inference.client import Job
@@ -38,6 +40,12 @@ DOCUMENT = (
     "prompt_tokens_read",
 )
 """What is told of one prompt, with the prompt itself."""
+OPTIONS = {
+    name: "--" + name.replace("_", "-")
+    for name in GenerationSettings.__struct_fields__
+    if name != "n"
+} | {"n": "--num-samples"}
+"""What is typed for each setting."""
 ON_REQUEST = ("logprobs", "continuations")
 """Only there where they were asked for."""
 
@@ -76,9 +84,15 @@ ON_REQUEST = ("logprobs", "continuations")
 @click.option("--seed", type=Number(), metavar="N", help="The same seed writes the same again.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text. Repeatable.")
 @click.option("--temperature", type=Number(), metavar="X", help="0: the likeliest token [0.8].")
-@click.option("--top-k", type=Number(), metavar="N", help="Choose among the N likeliest tokens.")
-@click.option("--top-p", type=Number(), metavar="X", help="Choose among tokens of this share.")
-@click.option("--min-p", type=Number(), metavar="X", help="Leave out tokens below X of the best.")
+@click.option(
+    "--top-k", type=Number(), metavar="N", help="Choose among the N likeliest tokens; 0: all."
+)
+@click.option(
+    "--top-p", type=Number(), metavar="X", help="Choose among tokens of this share; 1: all."
+)
+@click.option(
+    "--min-p", type=Number(), metavar="X", help="Leave out tokens below X of the best; 0: none."
+)
 @click.option("--repetition-penalty", type=Number(), metavar="X", help="Above 1: repeat less.")
 @click.option("--presence-penalty", type=Number(), metavar="X", help="Against tokens used before.")
 @click.option("--frequency-penalty", type=Number(), metavar="X", help="The same, for each use.")
@@ -101,25 +115,29 @@ def generate_command(
 
     The text is shown as it is written; Ctrl+C ends it and keeps what came. Without a prompt it
     is read from a pipe. Several prompts are written at the same time, each with the given seed.
-    --json prints one document; of several prompts it has "results", one such document each.
+    --json prints one document; of several prompts it has "results", one such document each. Where
+    the model fails midway, the document has what came, and "error".
 
     A small model trained on a small corpus writes nonsense with style.
     """
     given = {name: value for name, value in sampling.items() if value not in (None, ())}
-    if GenerationSettings.from_values(given).logprobs is not None and not session.json:
+    if GenerationSettings.from_values(given, OPTIONS).logprobs is not None and not session.json:
         raise UsageError("--logprobs is told as JSON only.", "Add --json.")
     texts = read_prompts(prompts, prompt_files, prompts_files)
     found = session.store.resolve(run_id)
     path = session.store.checkpoint_path(found, checkpoint)
-    requests = [GenerationSettings.from_values({"prompt": text, **given}) for text in texts]
+    requests = [
+        GenerationSettings.from_values({"prompt": text, **given}, OPTIONS) for text in texts
+    ]
     with (
         session.model() as model,
         Batch(lambda settings: model.generate(path, settings), requests) as batch,
         cancelled_by_ctrl_c(batch),
     ):
-        results = list(_written(batch, requests, silent=session.json))
-    if session.json and results:
-        say_json({**_document(results, len(requests)), "run_id": found, "checkpoint": checkpoint})
+        answer = _Answer(len(requests), {"run_id": found, "checkpoint": checkpoint})
+        with answer.told() if session.json else nullcontext():
+            for result in _written(batch, requests, silent=session.json):
+                answer.results.append(result)
     return INTERRUPTED_STATUS if batch.cancelled else 0
 
 
@@ -169,23 +187,56 @@ def _written(
     """
     for number, (job, settings) in enumerate(zip(batch.jobs(), requests, strict=False), start=1):
         of_several = f"prompt {number} of {len(requests)}" if len(requests) > 1 else ""
-        done = job.result() if silent else _show(job, settings, of_several, begin=number == 1)
+        text = _Text(job)
+        try:
+            begin = number == 1
+            done = text.read() if silent else _show(text, settings, of_several, begin=begin)
+        except TrainerError:
+            if text.tokens:
+                if not silent:
+                    note(faint(broken_off_words(text.tokens, text.seed)))
+                yield {"prompt": settings.prompt, **text.broken_off()}
+            raise
         if unread := unread_prompt_words(done):
             note(unread)
         yield {"prompt": settings.prompt, **done}
 
 
+class _Text:
+    """The first text of a prompt as it comes, so that it is not lost where the model fails."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self.seed = job, job.seed
+        self._parts: list[str] = []
+        self.tokens = 0
+
+    def read(self, show: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+        """Read it to its end, and return what is told of it then.
+
+        Raises:
+            TrainerError: of the class that fits the failure.
+        """
+        done: dict[str, Any] = {}
+        for done in self._job:
+            if done["type"] == "token" and done["row"] == 0:
+                show(done["text"])
+                self._parts.append(done["text"])
+                self.tokens = done["tokens"]
+        return done
+
+    def broken_off(self) -> dict[str, Any]:
+        """Tell of what came, as of a text that has ended."""
+        told = {"text": "".join(self._parts), "tokens": self.tokens, "seed": self.seed}
+        return told | {"finish_reason": "failed"}
+
+
 def _show(
-    job: Job, settings: GenerationSettings, of_several: str, *, begin: bool
+    text: _Text, settings: GenerationSettings, of_several: str, *, begin: bool
 ) -> dict[str, Any]:
     """Show the texts of one prompt: the first as it is written, the others when all are done."""
     _begin_text(settings, of_several, 1, begin=begin)
-    done: dict[str, Any] = {}
     try:
-        for event in job:
-            if event["type"] == "token" and event["row"] == 0:
-                say(of_others(event["text"]), newline=False)
-            done = event
+        done = text.read(lambda part: say(of_others(part), newline=False))
     finally:
         say()
     note(faint(report_words(done, done["tokens_per_second"])))
@@ -205,6 +256,29 @@ def _begin_text(settings: GenerationSettings, of_several: str, place: int, *, be
         say(emphasis(f"[{heading}]"))
     if sys.stdout.isatty():
         say(faint(of_others(settings.prompt)), newline=False)
+
+
+@dataclass
+class _Answer:
+    """What is told as JSON of all prompts: of those before a failure too."""
+
+    asked: int
+    model: Mapping[str, str]
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Print the document at the end of the block, where there is anything to tell."""
+        try:
+            yield
+        except TrainerError as error:
+            self._tell(error=error.as_dict())
+            raise
+        self._tell()
+
+    def _tell(self, **more: Any) -> None:
+        if self.results:
+            say_json({**_document(self.results, self.asked), **self.model, **more})
 
 
 def _document(results: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:

@@ -10,11 +10,18 @@ import click
 from trainer.cli.commands.evaluate import ProgressNotes
 from trainer.cli.options import checkpoint_option, command, run_id_option
 from trainer.cli.output import aligned, screen_width
-from trainer.cli.reading import Number, awaits_typing, file_text, option_text, piped_text
+from trainer.cli.reading import (
+    SCORED,
+    Number,
+    awaits_typing,
+    file_text,
+    option_text,
+    piped_text,
+)
 from trainer.cli.session import Session
 from trainer.cli.tokens import LEGEND, interlinear, listed
 from trainer.errors import UsageError
-from trainer.inference.request import checked_score
+from trainer.inference.request import checked_score, scored_text
 from trainer.inference.telling import score_figures
 
 FIGURES = ("perplexity", "word_perplexity", "bits_per_byte", "loss", "words", "bytes")
@@ -22,13 +29,13 @@ FIGURES = ("perplexity", "word_perplexity", "bits_per_byte", "loss", "words", "b
 
 @command(
     "score",
-    "score --run-id latest --text 'The history of the town'",
+    "score --run-id latest --file chapter.txt",
     "score --run-id latest --file chapter.txt --tokens",
     "score --run-id latest --json < chapter.txt",
 )
 @run_id_option()
 @click.option("--text", metavar="TEXT", help="The text; '-' reads standard input.")
-@click.option("--file", "file_name", metavar="FILE", help="The text from a file, all of it.")
+@click.option("--file", "file_name", metavar="FILE", help="The text from a file.")
 @checkpoint_option
 @click.option("--tokens", "each", is_flag=True, help="Show each token with its surprise.")
 @click.option(
@@ -49,11 +56,16 @@ def score_command(
 ) -> None:
     """Measure how well a model predicts a text of yours.
 
-    The text is read as a document of its own; without --text and --file it comes from a pipe.
+    Without --text and --file the text comes from a pipe. One line break at its end is left out.
+
+    The text is read as a document of its own, behind an end-of-text mark, so how it begins (with
+    a space or not) matters, and the figures of a short text are rough. An echo of the API at /v1
+    puts no mark first: its logprobs differ.
+
     With --json, --tokens adds "logprobs", one a token.
     """
     given = read_text(text, file_name)
-    checked_score(given, alternatives)
+    checked_score(scored_text(given), alternatives)
     found = session.store.resolve(run_id)
     path = session.store.checkpoint_path(found, checkpoint)
     with session.model() as model, model.score(path, given, alternatives=alternatives) as job:
@@ -79,15 +91,15 @@ def read_text(text: str | None, file_name: str | None) -> str:
     if text is not None and file_name is not None:
         raise UsageError("--text and --file do not go together.", "Give one of them.")
     if text is not None:
-        given = option_text(text)
+        given = option_text(text, SCORED)
     elif file_name is not None:
-        given = file_text(file_name)
+        given = file_text(file_name, SCORED)
     else:
-        given = "" if awaits_typing() else piped_text()
+        given = "" if awaits_typing() else piped_text(SCORED)
     if not given:
         raise UsageError(
             "There is no text.",
-            "For example: llm-trainer score --run-id latest --text 'The history of the town'",
+            "For example: llm-trainer score --run-id latest --file chapter.txt",
         )
     return given
 

@@ -134,7 +134,7 @@ def started(session: Session, run: Run, config: Config) -> list[str]:
     parameters = formats.count(shape.parameters(config.data.vocab_size))
     if datasource.identify(config.data).kind == "path":
         # A small text of one's own may not fill the vocabulary.
-        parameters = f"up to {parameters}"
+        parameters = f"at most {parameters}"
     length = f"{training.epochs} epochs" if training.epochs > 1 else "1 epoch"
     if training.max_steps is not None:
         length += f", at most {training.max_steps:,} steps"

@@ -1,0 +1,75 @@
+"""The playground as people have it: in Chromium, from the click to the paint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from playwright.sync_api import Page as BrowserPage
+
+from benchmarks import browsing
+from benchmarks.callers import SHOWN, Bare, Written
+from benchmarks.measuring import Figure, ratios
+from benchmarks.options import Options
+from benchmarks.workplace import Workplace
+
+ROUNDS = 11
+_CLICK = """new Promise((tell, fail) => {
+  const lane = document.querySelector("[data-lane]");
+  const text = lane.querySelector("[data-text]");
+  let clicked, first;
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const look = async () => {
+    if (!text.querySelector(".token")) return;
+    first ??= frame().then(() => performance.now() - clicked);
+    if (lane.dataset.state !== "done") return;
+    watch.disconnect();
+    const toFirst = await first;
+    await frame();
+    tell([toFirst / 1000, (performance.now() - clicked) / 1000]);
+  };
+  const watch = new MutationObserver(look);
+  document.querySelector("[data-write]").addEventListener("click", () => {
+    clicked = performance.now();
+    // What was written before is taken away first.
+    setTimeout(() => watch.observe(lane, { subtree: true, childList: true, attributes: true }));
+  }, { once: true, capture: true });
+  setTimeout(() => fail(new Error(lane.textContent)), 60000);
+  document.querySelector("[data-write]").click();
+})"""
+"""Clicks on Write, and tells when the first token, and the end of the text, were painted."""
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """The page of the playground, in a browser, and someone who clicks on Write."""
+
+    page: BrowserPage
+
+    def write(self, tokens: int, seed: int) -> Written:
+        """Click, and wait until the whole text is there."""
+        self.page.fill("#max_new_tokens", str(tokens))
+        self.page.fill("#seed", str(seed))
+        first, whole = self.page.evaluate(_CLICK)
+        return Written(tokens, whole, first)
+
+
+def figures(
+    options: Options, place: Workplace, generator: Bare, tokens: int, seeds: Sequence[int]
+) -> Iterator[Figure]:
+    """Click by turns with the bare generator that tells what the page shows."""
+    writing = replace(generator, more=SHOWN)
+    with browsing.chromium() as browser, browsing.visit(browser) as page:
+        page.goto(f"{place.server.url}/playground")
+        clicks, texts, bare = Clicks(page), [], []
+        clicks.write(tokens, seeds[0])
+        for seed in seeds[: options.rounds(ROUNDS)]:
+            browsing.settle(page)
+            texts.append(clicks.write(tokens, seed))
+            bare.append(writing.write(tokens, seed))
+    waits = [1000 * text.first_seconds for text in texts]
+    yield Figure.of("a click in Chromium, to the painted first token", waits, "ms", asked="≤ 100")
+    rates = [text.tokens_per_second for text in texts]
+    yield Figure.of("one text in Chromium, from the click to its painted end", rates, "tok/s")
+    shares = [100 * one for one in ratios(rates, [text.tokens_per_second for text in bare])]
+    yield Figure.of("the same, of the bare generator", shares, "%", asked="≥ 90")
