@@ -25,7 +25,7 @@ from trainer.children import environment, module_command
 
 PROMPT = "The history of"
 SETTINGS: dict[str, Any] = {"temperature": 0.8, "top_k": 50, "top_p": 0.95}
-"""What the page has at first; programs are given the same."""
+"""A usual choice; all are given the same, so that all write the same texts."""
 
 SHOWN: dict[str, Any] = {"logprobs": 6}
 """The likeliest tokens, which a page asks for too: it tints a text and shows alternatives."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from playwright.sync_api import Page as BrowserPage
 
 from benchmarks import browsing
-from benchmarks.callers import SHOWN, Bare, Written
+from benchmarks.callers import PROMPT, SETTINGS, SHOWN, Bare, Written
 from benchmarks.measuring import Figure, ratios
 from benchmarks.options import Options
 from benchmarks.workplace import Workplace
@@ -26,7 +27,8 @@ _CLICK = """new Promise((tell, fail) => {
     watch.disconnect();
     const toFirst = await first;
     await frame();
-    tell([toFirst / 1000, (performance.now() - clicked) / 1000]);
+    const report = lane.querySelector("[data-report]").textContent;
+    tell([report, toFirst / 1000, (performance.now() - clicked) / 1000]);
   };
   const watch = new MutationObserver(look);
   document.querySelector("[data-write]").addEventListener("click", () => {
@@ -37,7 +39,7 @@ _CLICK = """new Promise((tell, fail) => {
   setTimeout(() => fail(new Error(lane.textContent)), 60000);
   document.querySelector("[data-write]").click();
 })"""
-"""Clicks on Write, and tells when the first token, and the end of the text, were painted."""
+"""Clicks on Write; tells the report, and when the first token and the end were painted."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,24 @@ class Clicks:
 
     def write(self, tokens: int, seed: int) -> Written:
         """Click, and wait until the whole text is there."""
-        self.page.fill("#max_new_tokens", str(tokens))
-        self.page.fill("#seed", str(seed))
-        first, whole = self.page.evaluate(_CLICK)
-        return Written(tokens, whole, first)
+        typed = {"prompt": PROMPT, "max_new_tokens": tokens, "seed": seed, **SETTINGS}
+        self.page.evaluate("document.querySelector('[data-all-settings]').open = true")
+        for name, value in typed.items():
+            self.page.fill(f"#{name}", str(value))
+        report, first, whole = self.page.evaluate(_CLICK)
+        return Written(tokens_reported(report), whole, first)
+
+
+def tokens_reported(report: str) -> int:
+    """Return how many tokens a text has, as the page tells below it.
+
+    Raises:
+        RuntimeError: it tells something else, such as why there is no text.
+    """
+    found = re.match(r"([0-9,]+) tokens?\b", report)
+    if found is None:
+        raise RuntimeError(f"the page tells: {report}")
+    return int(found[1].replace(",", ""))
 
 
 def figures(

@@ -12,6 +12,7 @@ from benchmarks import beside
 from benchmarks.__main__ import NAMES
 from benchmarks.beside import WRITERS, Window, seconds_a_step
 from benchmarks.callers import Written, in_turn, seeds_of_long_texts, together
+from benchmarks.clicking import tokens_reported
 from benchmarks.connection import split
 from benchmarks.contest import Contestant, hold, seconds_to_reach
 from benchmarks.dashboard import lateness, percentile
@@ -168,6 +169,13 @@ class _Even(Scripted):
 def test_an_answer_has_the_number_of_what_was_asked() -> None:
     assert split('4312[{"ok":true}]') == ("12", '[{"ok":true}]')
     assert split('40{"sid":"x"}') == ("", '{"sid":"x"}')
+
+
+def test_the_tokens_of_a_text_are_counted_not_assumed() -> None:
+    assert tokens_reported("1,200 tokens · 640 tok/s · seed 5 · length") == 1200
+    assert tokens_reported("1 token · seed 5 · end of text") == 1
+    with pytest.raises(RuntimeError, match="The model service ended"):
+        tokens_reported("The model service ended unexpectedly.")
 
 
 def test_only_steps_within_a_window_count() -> None:

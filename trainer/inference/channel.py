@@ -40,7 +40,7 @@ class Channel(ABC):
             if failure is None:
                 self._jobs[job.id] = job
         if failure is not None:
-            job.fail(failure)
+            self._give_up(job, failure)
         else:
             self.send(job.command)
 
@@ -55,6 +55,10 @@ class Channel(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the process; jobs that are under way fail."""
+
+    def _give_up(self, job: Job, failure: TrainerError) -> None:
+        """End a job that the process will not do."""
+        job.fail(failure)
 
     def _hang_up(self) -> None:
         with self._writing_lock, contextlib.suppress(ConnectionError):

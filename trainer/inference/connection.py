@@ -61,10 +61,15 @@ class Connection(Channel):
         self._met.close()
         error = self._why()
         for job in self._leave(error):
-            if self._leaving and not self._closing and not job.begun:
-                self._resume(job)
-            else:
-                job.fail(error)
+            self._give_up(job, error)
+
+    def _give_up(self, job: Job, failure: TrainerError) -> None:
+        # A command that crosses the goodbye resets the connection, and the goodbye is lost.
+        by_itself = self._leaving or self._met.ended_well
+        if by_itself and not self._closing and not job.begun:
+            self._resume(job)
+        else:
+            job.fail(failure)
 
     def _dispatch(self, event: Event) -> None:
         if event["type"] == "bye":
@@ -100,6 +105,12 @@ class Met:
         except subprocess.TimeoutExpired:
             return ""
         return f" ({ending(status)})"
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the process is known to have ended with status 0."""
+        started = self._started
+        return started is not None and started.process.poll() == 0
 
     def close(self) -> None:
         """Close the connection."""
