@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from playwright.sync_api import Page as BrowserPage
 
 from benchmarks import browsing
-from benchmarks.callers import PROMPT, SETTINGS, SHOWN, Bare, Written
+from benchmarks.callers import PROMPT, SETTINGS, SHOWN, Bare, Written, seeds_of_long_texts
 from benchmarks.measuring import Figure, ratios
 from benchmarks.options import Options
 from benchmarks.workplace import Workplace
 
-ROUNDS = 11
+ROUNDS, LONG_ROUNDS = 11, 5
+LONG_TIMES = 5
+"""So many times longer than the others are the texts that show what drawing a long one costs."""
+
 _CLICK = """new Promise((tell, fail) => {
   const lane = document.querySelector("[data-lane]");
   const text = lane.querySelector("[data-text]");
@@ -77,15 +80,32 @@ def figures(
     writing = replace(generator, more=SHOWN)
     with browsing.chromium() as browser, browsing.visit(browser) as page:
         page.goto(f"{place.server.url}/playground")
-        clicks, texts, bare = Clicks(page), [], []
+        clicks = Clicks(page)
         clicks.write(tokens, seeds[0])
-        for seed in seeds[: options.rounds(ROUNDS)]:
-            browsing.settle(page)
-            texts.append(clicks.write(tokens, seed))
-            bare.append(writing.write(tokens, seed))
-    waits = [1000 * text.first_seconds for text in texts]
-    yield Figure.of("a click in Chromium, to the painted first token", waits, "ms", asked="≤ 100")
+        texts, bare = _by_turns(clicks, writing, tokens, seeds[: options.rounds(ROUNDS)])
+        waits = [1000 * text.first_seconds for text in texts]
+        what = "a click in Chromium, to the painted first token"
+        yield Figure.of(what, waits, "ms", asked="≤ 100")
+        yield from _rates(tokens, texts, bare)
+        length = LONG_TIMES * tokens
+        long_seeds = seeds_of_long_texts(generator, length, options.rounds(LONG_ROUNDS))
+        yield from _rates(length, *_by_turns(clicks, writing, length, long_seeds))
+
+
+def _by_turns(
+    clicks: Clicks, writing: Bare, tokens: int, seeds: Sequence[int]
+) -> tuple[list[Written], list[Written]]:
+    texts, bare = [], []
+    for seed in seeds:
+        browsing.settle(clicks.page)
+        texts.append(clicks.write(tokens, seed))
+        bare.append(writing.write(tokens, seed))
+    return texts, bare
+
+
+def _rates(tokens: int, texts: Sequence[Written], bare: Sequence[Written]) -> Iterator[Figure]:
+    what = f"{tokens:,} tokens in Chromium, from the click to the painted end"
     rates = [text.tokens_per_second for text in texts]
-    yield Figure.of("one text in Chromium, from the click to its painted end", rates, "tok/s")
+    yield Figure.of(what, rates, "tok/s")
     shares = [100 * one for one in ratios(rates, [text.tokens_per_second for text in bare])]
     yield Figure.of("the same, of the bare generator", shares, "%", asked="≥ 90")

@@ -28,7 +28,7 @@ export class Lane {
     this.text = new TokenText(node.querySelector("[data-text]"));
     this.failure = node.querySelector("[data-failure]");
     this.report = node.querySelector("[data-report]");
-    this.warmth = new Warmth(this.model, (words) => this.tellWarmth(words), (error) => this.fail(error));
+    this.warmth = new Warmth(this.model, (words) => this.tellWarmth(words), (error) => this.fail({ error }));
     const buttons = { again: () => this.again(), anew: () => this.anew(), continue: () => this.goOn(), "keep-seed": () => page.onKeepSeed(this.sent.seed) };
     for (const [name, act] of Object.entries(buttons)) this.button(name).addEventListener("click", act);
     this.button("retry").addEventListener("click", () => this.retry());
@@ -81,10 +81,10 @@ export class Lane {
     this.firstAt = null;
     const problem = model ? promptProblem(prompt) : "Choose a model first.";
     if (problem) {
-      this.fail({ message: problem, hint: "" });
+      this.fail({ error: { message: problem, hint: "" } });
       return;
     }
-    this.setState("writing", "Writing …");
+    this.setState("writing", this.warmth.isReady ? "Writing …" : "Getting the model ready …");
     const [runId, checkpoint] = model.split(" ");
     socket.emit("generate", { id: this.id, run_id: runId, checkpoint, prompt, logprobs: ALTERNATIVES, ...settings });
   }
@@ -145,6 +145,7 @@ export class Lane {
 
   take({ text, tokens, logprobs }) {
     this.firstAt ??= { tokens, at: performance.now() };
+    this.warmth.isReady = true;
     this.text.take(text, logprobs);
     const now = performance.now();
     if (now < (this.reportedAt ?? 0) + REPORT_EVERY_MS) return;
@@ -157,16 +158,24 @@ export class Lane {
   done({ text, seed, report, unread }) {
     this.text.settle(text);
     this.sent.seed = seed;
-    this.setState("done", report, unread);
-    const { prompt, model, settings } = this.sent;
-    this.page.onDone({ prompt, text, model, seed, settings, report, at: new Date().toISOString() });
+    this.setState("done", text ? "" : "The model ended the text at once.", report, unread);
+    this.keep(text, report);
   }
 
-  fail(error) {
-    this.text.settle(this.text.text.slice(this.text.start));
-    this.setState(this.sent ? "done" : "ready", "");
+  // What came until then is a text too; by its seed it can be had again.
+  fail({ error, seed = this.sent?.settings.seed ?? undefined, report = "" }) {
+    const text = this.text.text.slice(this.text.start);
+    this.text.settle(text);
+    if (this.sent) this.sent.seed = seed;
+    this.setState(this.sent ? "done" : "ready", report);
     this.tellFailure(error);
+    if (this.sent) this.keep(text, report || "broken off");
     if (error.kind === "not_found") this.page.onGone();
+  }
+
+  keep(text, report) {
+    const { prompt, model, settings, seed } = this.sent;
+    if (text) this.page.onDone({ prompt, text, model, seed, settings, report, at: new Date().toISOString() });
   }
 
   tellFailure({ message, hint } = { message: "", hint: "" }) {

@@ -94,6 +94,7 @@ export class Warmth {
     Object.assign(this, { select, tell, fail });
     this.id = null;
     this.model = null;
+    this.isReady = false;
     select.addEventListener("change", () => this.ask());
     document.addEventListener("visibilitychange", () => this.ask());
     socket.on("connect", () => this.anew());
@@ -110,7 +111,7 @@ export class Warmth {
     if (document.hidden || !socket.connected || !model || model === this.model) return;
     this.stop();
     asked += 1;
-    Object.assign(this, { model, id: `model ${asked}` });
+    Object.assign(this, { model, id: `model ${asked}`, isReady: false });
     const [runId, checkpoint] = model.split(" ");
     this.tell("Getting the model ready …");
     socket.emit("warm", { id: this.id, run_id: runId, checkpoint });
@@ -120,6 +121,7 @@ export class Warmth {
   done({ id }) {
     if (id !== this.id) return false;
     this.id = null;
+    this.isReady = true;
     this.tell("");
     return true;
   }

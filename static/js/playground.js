@@ -150,10 +150,10 @@ class Playground {
     const warmth = (name, message) => [...this.lanes].some((one) => one.warmth[name](message));
     socket.on("token", (message) => lane(message)?.take(message));
     socket.on("done", (message) => { if (!warmth("done", message)) lane(message)?.done(message); });
-    socket.on("failed", (message) => { if (!warmth("failed", message)) lane(message)?.fail(message.error); });
+    socket.on("failed", (message) => { if (!warmth("failed", message)) lane(message)?.fail(message); });
     socket.on("disconnect", () => {
       const error = { message: "The connection broke off.", hint: "What came until then is kept." };
-      for (const one of this.lanes) if (one.writing) one.fail(error);
+      for (const one of this.lanes) if (one.writing) one.fail({ error });
     });
   }
 }

@@ -11,6 +11,7 @@ import { keepTint } from "./tint.js";
 import { TokenText } from "./tokentext.js";
 
 const form = document.getElementById("score");
+const narrow = matchMedia("(max-width: 760px)");
 let begun = 0;
 
 class Scoring {
@@ -39,6 +40,7 @@ class Scoring {
 
   score() {
     if (this.busy || !markField(form.text, this.problem())) {
+      if (!this.busy) this.show([]);
       form.text.focus();
       return;
     }
@@ -67,6 +69,7 @@ class Scoring {
   halt() {
     for (const { id, state } of this.asked) if (state === "scoring") socket.emit("cancel", { id });
     this.asked = [];
+    this.show([]);
     this.say("Stopped.");
     this.showButtons();
   }
@@ -104,6 +107,7 @@ class Scoring {
     this.results.querySelector("[data-figures]").replaceChildren(figuresOf(scored));
     this.results.querySelector("[data-texts]").replaceChildren(...scored.map((one) => this.text(one)));
     this.say(reportOf(scored));
+    if (narrow.matches) this.results.scrollIntoView({ block: "start" });
   }
 
   text({ label, told }) {

@@ -1,10 +1,12 @@
-// A text on the page whose tokens can be pressed: it grows as it is written, once a frame, and can be
-// taken back to an earlier place. What it shows is the text; its tokens are laid over it.
+// A text on the page whose tokens can be pressed: it grows as it is written, and can be taken back to an
+// earlier place. What it shows is the text; its tokens are laid over it.
 
 import { blocks, Cells, figure, inked, level, logprobOf } from "./tokens.js";
 
 const NEAR_THE_END_PX = 40;
 const CELLS_A_BLOCK = 300;
+// The model needs the processor too, and nobody reads quicker than this.
+const DRAW_EVERY_MS = 80;
 
 export class TokenText {
   constructor(node) {
@@ -35,7 +37,7 @@ export class TokenText {
   take(text, tokens = []) {
     this.text += text;
     this.waiting.push(...this.cutter.add(tokens));
-    this.due ??= requestAnimationFrame(() => this.draw());
+    this.due ??= setTimeout(() => this.draw(), (this.drawnAt ?? 0) + DRAW_EVERY_MS - performance.now());
   }
 
   // The whole text that was written since begin() replaces the pieces: none can have been lost.
@@ -64,8 +66,9 @@ export class TokenText {
   }
 
   draw() {
-    cancelAnimationFrame(this.due);
+    clearTimeout(this.due);
     this.due = null;
+    this.drawnAt = performance.now();
     const follows = this.isAtTheEnd();
     this.append(this.arrived());
     const rest = this.text.slice(this.drawn);

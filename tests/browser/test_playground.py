@@ -238,6 +238,32 @@ def test_stop_keeps_what_came(visit: Visit, writer: Writer) -> None:
     assert writer.cancelled[-1] == writer.asked[0]["id"]
 
 
+def test_what_came_before_a_failure_is_kept_and_an_empty_text_is_not(
+    visit: Visit, writer: Writer
+) -> None:
+    page = visit.page
+    report, entries = page.locator("[data-report]"), page.locator("[data-history] li")
+    page.get_by_role("button", name="Write").click()
+    wait_for_requests(page, writer, 1)
+    expect(report).to_have_text("Getting the model ready …")
+    writer.say("token", 0, row=0, text=" the", tokens=1)
+    expect(report).to_contain_text("Writing …")
+    error = {"kind": "internal", "message": "The model service ended.", "hint": "Try again."}
+    writer.say("failed", 0, error=error, seed=7, report="1 token · seed 7 · broken off")
+    expect(page.locator("[data-failure]")).to_contain_text("The model service ended. Try again.")
+    expect(report).to_have_text("1 token · seed 7 · broken off")
+    expect(page.locator("[data-text]")).to_have_text("The history of the")
+    expect(entries).to_have_count(1)
+    expect(entries).to_contain_text("seed 7")
+    page.get_by_role("button", name="Again", exact=True).click()
+    wait_for_requests(page, writer, 2)
+    expect(report).to_have_text("Writing …")
+    assert writer.asked[1]["seed"] == 7
+    writer.finish(1, "", "end of text")
+    expect(report).to_contain_text("The model ended the text at once.")
+    expect(entries).to_have_count(1)
+
+
 def test_two_checkpoints_write_side_by_side(visit: Visit, writer: Writer) -> None:
     page = visit.page
     page.get_by_role("button", name="Side by side").click()

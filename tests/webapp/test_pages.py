@@ -980,6 +980,19 @@ def test_a_run_that_has_saved_nothing_yet_says_so(web: FlaskClient, make_run: Ma
     assert "has not saved a checkpoint yet" in page
 
 
+@pytest.mark.parametrize("place", ["/playground", "/playground/score"])
+def test_a_link_to_a_model_that_is_gone_says_what_is_chosen_instead(
+    web: FlaskClient, make_run: MakeRun, place: str
+) -> None:
+    run = with_checkpoint(make_run(name="poet"))
+    instead = "Another model is chosen."
+    assert f"There is no run nope. {instead}" in web.get(f"{place}?run=nope").text
+    lost = web.get(f"{place}?run={run.run_id}&checkpoint=epoch-9").text
+    assert f"poet has no checkpoint epoch-9. {instead}" in lost
+    for there in (f"?run={run.run_id}", f"?run={run.run_id}&checkpoint=latest", "?run=latest", ""):
+        assert instead not in web.get(place + there).text
+
+
 def test_the_choice_of_models_can_be_asked_for_again(web: FlaskClient, make_run: MakeRun) -> None:
     run = with_checkpoint(make_run(name="poet"))
     told = web.get("/playground/models").json

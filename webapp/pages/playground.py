@@ -167,7 +167,19 @@ def _models_for(*chosen: str) -> dict[str, Any]:
         "models": found,
         "none_saved": not any(one.options for one in found),
         "waiting": _without_checkpoint(found, wanted),
+        "absent": [words for model in chosen if model and (words := _absence(found, model))],
     }
+
+
+def _absence(models: Sequence[RunModels], chosen: str) -> str:
+    """Say that a link names a model that there is not, and nothing where there is one."""
+    run_id, checkpoint = _model(chosen)
+    run = next((one for one in models if one.run_id == run_id), None)
+    if run is None:
+        return "" if run_id == "latest" else f"There is no run {run_id}. Another model is chosen."
+    if checkpoint == "latest" or not run.options or chosen in [one.value for one in run.options]:
+        return ""
+    return f"{run.title} has no checkpoint {checkpoint}. Another model is chosen."
 
 
 def _without_checkpoint(found: Sequence[RunModels], wanted: Sequence[str]) -> RunModels | None:

@@ -22,7 +22,7 @@ from trainer.inference.service.messages import Asked, CaughtUp, Inbox, Left
 
 MOST_TOKENS_BEHIND = 2048
 MOST_COMMAND_BYTES = 1 << 26
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.025
 """Tokens that come quicker after one another are sent together.
 
 Nobody sees the difference, and each message is work for every process on its way: one a token took
