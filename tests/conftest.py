@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -48,10 +49,12 @@ def end_service(path: Path) -> None:
     connection = connect(path)
     if connection is None:
         return
-    with connection, connection.makefile("rb") as events:
-        hello = json.loads(events.readline())
-        os.kill(hello["pid"], signal.SIGKILL)
-        events.read()
+    # One that ends meanwhile, by itself or by this, may reset the connection instead of closing it.
+    with connection, connection.makefile("rb") as events, contextlib.suppress(ConnectionResetError):
+        hello = events.readline()
+        if hello:
+            os.kill(json.loads(hello)["pid"], signal.SIGKILL)
+            events.read()
 
 
 @pytest.fixture
